@@ -1,0 +1,1 @@
+//! Where frames come from: rings, fanout groups, filters, capture files.

@@ -1,0 +1,2 @@
+//! Records to the backend.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The embedded backend.
+#![forbid(unsafe_code)]
+fn main() {}

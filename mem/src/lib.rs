@@ -1,0 +1,1 @@
+//! Fixed-capacity slabs on huge pages, and prefetch.

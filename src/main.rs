@@ -1,0 +1,3 @@
+//! The `kprobe` command.
+#![forbid(unsafe_code)]
+fn main() {}
