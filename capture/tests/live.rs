@@ -3,6 +3,8 @@
 //! Each test unshares its thread's network namespace, which vanishes with the thread. Needs root;
 //! without it the tests say so and pass.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop")]
+
 use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,2 +1,25 @@
-//! Bytes to meaning: link to transport headers and fragments.
+//! Bytes to meaning: link, network and transport headers, and fragments.
+//!
+//! [`parse`] turns one captured frame into one [`Packet`], written in place, without allocation;
+//! [`fragments::Reassembler`] joins what [`parse`] calls a fragment. Lengths and counts come from
+//! the headers and the wire length, never from the number of bytes captured, so a short snap
+//! length changes no count.
+//!
+//! Knows nothing of flows, does no I/O and reads no clock. Any bytes give a clean result.
 #![forbid(unsafe_code)]
+
+pub mod fragments;
+mod frame;
+mod ipv4;
+mod ipv6;
+mod link;
+mod offload;
+mod outcome;
+mod packet;
+mod parse;
+mod transport;
+
+pub use frame::{Frame, Link};
+pub use outcome::{Fragment, Ignored, Malformed, Outcome};
+pub use packet::Packet;
+pub use parse::parse;

@@ -1,9 +1,29 @@
 //! Packets to flow records: keys, the conversation table, counters and expiry.
 //!
 //! Sans-IO: time and packets are arguments, records are the result. No clock, no thread, no
-//! socket. One table belongs to one reader; nothing is shared.
+//! socket. One table belongs to one reader; nothing is shared. All memory is reserved at start
+//! and bounded by [`Config::capacity`]; when it is full, the longest idle of a few conversations
+//! is exported and evicted, and counted.
 #![forbid(unsafe_code)]
 
+mod config;
+mod entry;
+mod expiry;
+mod group;
+mod index;
+mod key;
 mod record;
+mod sampling;
+mod stats;
+mod store;
+mod table;
 
+pub use config::{Config, Moment};
+pub use group::{GROUP, Group};
 pub use record::{Direction, Record};
+pub use sampling::Sampling;
+pub use stats::TableStats;
+pub use table::FlowTable;
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,10 @@ pub struct Populators {
     /// Life of the values in minutes, 0 for ever.
     #[serde(default)]
     pub ttl_minutes: u64,
+    /// In further parts of a batch: the `guid` of the answer to its first part. A probe sends whole
+    /// batches and leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guid: Option<String>,
     /// Values to set; left out when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upserts: Vec<Upsert>,
@@ -25,7 +29,7 @@ pub struct Populators {
 impl Populators {
     /// A whole batch in one request, as a probe sends it.
     pub fn whole(upserts: Vec<Upsert>, deletes: Vec<Delete>) -> Self {
-        Self { replace_all: false, complete: true, ttl_minutes: 0, upserts, deletes }
+        Self { replace_all: false, complete: true, ttl_minutes: 0, guid: None, upserts, deletes }
     }
 }
 
