@@ -17,6 +17,7 @@ mod sampling;
 mod stats;
 mod store;
 mod table;
+mod ticks;
 
 pub use config::{Config, Moment};
 pub use group::{GROUP, Group};
@@ -24,6 +25,7 @@ pub use record::{Direction, Record};
 pub use sampling::Sampling;
 pub use stats::TableStats;
 pub use table::FlowTable;
+pub use ticks::Ticks;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,217 @@
+//! The conversation table: groups of packets in, records out.
+
+use std::io;
+
+use decode::Packet;
+
+use crate::config::Config;
+use crate::entry::{Cold, Hot, state};
+use crate::group::{GROUP, Group, Origin};
+use crate::index::Index;
+use crate::key::{Key, Way, mix};
+use crate::record::Record;
+use crate::sampling::Decision;
+use crate::stats::TableStats;
+use crate::store::Store;
+
+const TCP: u8 = 6;
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+/// Quarters in a second.
+const PER_SECOND: u16 = 4;
+
+/// One reader's conversations. Not shared; memory is reserved at start.
+pub struct FlowTable {
+    pub(crate) store: Store,
+    pub(crate) config: Config,
+    pub(crate) stats: TableStats,
+    /// Where the clock hand stands, and how many entries it owes.
+    pub(crate) hand: usize,
+    pub(crate) owed: u64,
+    pub(crate) hand_ns: u64,
+    /// Where the search for the next conversation to evict goes on.
+    pub(crate) evict_at: usize,
+    /// Entries of one tick, sorted before they are cut (replay only).
+    pub(crate) due_now: Vec<(u64, u32)>,
+    work: Box<[Work; GROUP]>,
+}
+
+/// A packet between the passes of one group.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    key: Key,
+    hash: u64,
+    way: Way,
+    export: [bool; 2],
+    /// An entry whose tag fits, or `NONE`.
+    candidate: usize,
+}
+
+const NONE: usize = usize::MAX;
+/// Sampling leaves the packet out.
+const IGNORED: usize = usize::MAX - 1;
+
+impl FlowTable {
+    /// Reserves memory for `config.capacity` conversations (about 144 bytes each, committed as
+    /// they come).
+    ///
+    /// # Errors
+    /// The kernel's refusal to map, or a capacity over 2³¹.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let capacity = config.capacity.max(1);
+        Ok(Self {
+            store: Store::new(capacity, config.hash_key)?,
+            config,
+            stats: TableStats::default(),
+            hand: 0,
+            owed: 0,
+            hand_ns: 0,
+            evict_at: 0,
+            due_now: Vec::new(),
+            work: Box::new([Work::default(); GROUP]),
+        })
+    }
+
+    /// Counts a group of packets. Records are cut only when a full table evicts, or a closed
+    /// connection's ports are used again.
+    pub fn update(&mut self, group: &Group, sink: &mut impl FnMut(Record)) {
+        let packets = group.packets();
+        self.hash_and_prefetch(packets);
+        for work in &mut self.work[..packets.len()] {
+            if work.candidate != IGNORED {
+                let tag = Index::tag(work.hash);
+                work.candidate = self.store.index.find(tag, |_| true).unwrap_or(NONE);
+                self.store.hot.prefetch(work.candidate);
+            }
+        }
+        for (i, (packet, origin)) in packets.iter().zip(group.origins()).enumerate() {
+            let work = self.work[i];
+            if work.candidate == IGNORED {
+                self.stats.packets_unsampled += u64::from(packet.packets);
+                continue;
+            }
+            let entry = match self.entry_of(&work) {
+                Some(entry) if !self.is_reused(entry, packet) => entry,
+                Some(entry) => {
+                    self.close(entry, origin.now, sink);
+                    self.begin(&work, packet, origin, sink)
+                }
+                None => self.begin(&work, packet, origin, sink),
+            };
+            self.count(entry, work.way, packet, origin.now.quarter());
+            if packet.protocol == TCP && packet.tcp_flags & (FIN | RST) != 0 {
+                self.note_close(entry, work.way, packet.tcp_flags);
+            }
+        }
+    }
+
+    /// Counters and what the table holds now.
+    pub fn stats(&self) -> TableStats {
+        TableStats { conversations: self.store.len() as u64, ..self.stats }
+    }
+
+    #[inline(always)]
+    fn hash_and_prefetch(&mut self, packets: &[Packet]) {
+        for (work, packet) in self.work.iter_mut().zip(packets) {
+            let (key, way) = Key::of(packet);
+            let hash = self.store.hasher.hash(&key);
+            *work = match self.config.sampling.decide(hash, way, packet.protocol) {
+                Decision::Track { export } => {
+                    self.store.index.prefetch(Index::tag(hash));
+                    Work { key, hash, way, export, candidate: NONE }
+                }
+                Decision::Ignore => Work { candidate: IGNORED, ..Work::default() },
+            };
+        }
+    }
+
+    /// The candidate, if it is the one; otherwise a full search: tags collide, and entries come
+    /// and go within a group.
+    #[inline(always)]
+    fn entry_of(&self, work: &Work) -> Option<usize> {
+        match self.store.hot.as_slice().get(work.candidate) {
+            Some(hot) if hot.is(&work.key) && hot.has(state::IN_USE) => Some(work.candidate),
+            _ => self.store.find(Index::tag(work.hash), &work.key),
+        }
+    }
+
+    /// Starts a conversation, evicting another when the table is full.
+    fn begin(
+        &mut self,
+        work: &Work,
+        packet: &Packet,
+        origin: &Origin,
+        sink: &mut impl FnMut(Record),
+    ) -> usize {
+        if self.store.is_full() {
+            self.evict_one(origin.now, sink);
+        }
+        let quarter = origin.now.quarter();
+        let hot = Hot::new(&work.key, work.export, quarter, quarter.wrapping_add(skew(work.hash)));
+        let mut cold = Cold { first_frame: origin.frame, first: work.way, ..Cold::default() };
+        cold.begin(work.way, packet, self.config.local_mac);
+        self.stats.created += 1;
+        self.store.insert(Index::tag(work.hash), hot, cold).expect("one entry is free")
+    }
+
+    #[inline(always)]
+    fn count(&mut self, entry: usize, way: Way, packet: &Packet, quarter: u16) {
+        let i = way.index();
+        let hot = &mut self.store.hot.as_mut_slice()[entry];
+        hot.last = quarter;
+        if !hot.has(state::EXPORT << i) {
+            self.stats.packets_unsampled += u64::from(packet.packets);
+            return;
+        }
+        self.stats.packets += u64::from(packet.packets);
+        hot.packets[i] = hot.packets[i].saturating_add(packet.packets);
+        let bytes = u64::from(hot.bytes[i]) + packet.bytes;
+        let carry = (bytes >> 32) as u32;
+        hot.bytes[i] = bytes as u32;
+        hot.tos[i] |= packet.tos;
+        hot.tcp_flags[i] |= packet.tcp_flags;
+        if carry != 0 || packet.fragments != 0 || !hot.has(state::SEEN << i) {
+            self.count_rare(entry, way, packet, carry);
+        }
+    }
+
+    #[cold]
+    fn count_rare(&mut self, entry: usize, way: Way, packet: &Packet, carry: u32) {
+        let i = way.index();
+        let (hot, cold) = (&mut self.store.hot[entry], &mut self.store.cold[entry]);
+        cold.byte_carries[i] = cold.byte_carries[i].saturating_add(carry);
+        cold.fragments[i] = cold.fragments[i].saturating_add(packet.fragments);
+        if !hot.has(state::SEEN << i) {
+            hot.set(state::SEEN << i);
+            cold.begin(way, packet, self.config.local_mac);
+        }
+    }
+
+    /// A SYN that opens a connection on the ports of one that has closed.
+    #[inline(always)]
+    fn is_reused(&self, entry: usize, packet: &Packet) -> bool {
+        packet.tcp_flags & (SYN | ACK) == SYN
+            && packet.protocol == TCP
+            && self.store.hot[entry].has(state::CLOSED)
+    }
+
+    /// FIN in both directions or RST in either closes a connection (spec 8.3).
+    fn note_close(&mut self, entry: usize, way: Way, flags: u8) {
+        let hot = &mut self.store.hot[entry];
+        if flags & FIN != 0 {
+            hot.set(state::FIN << way.index());
+        }
+        if flags & RST != 0 || hot.has(state::FIN | state::FIN << 1) {
+            hot.set(state::CLOSED);
+        }
+    }
+}
+
+/// First export after a whole number of seconds in 0…15, the same for a flow under one hash key:
+/// spreads the load of flows that begin together (spec 8.2).
+fn skew(hash: u64) -> u16 {
+    ((mix(hash) >> 60) as u16) * PER_SECOND
+}
