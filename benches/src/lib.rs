@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod corrupt;
+pub mod measure;
 pub mod mix;
 pub mod pcap_file;
 pub mod send;

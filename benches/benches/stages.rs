@@ -1,0 +1,285 @@
+//! ns per packet of each stage of the packet path, on one thread, over generated traffic.
+//!
+//! `cargo bench -p benches --bench stages -- [quick] [WORD …]`: `quick` takes a tenth of the
+//! packets; a word keeps the stages whose name holds it. Every table is warm: the stage runs once
+//! before it is timed, so what is measured is the update of conversations that exist.
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use benches::measure::{Figures, ns_per_packet, pin_to_last_cpu, thread_cpu};
+use benches::mix::{Profile, Size};
+use benches::pcap_file::Writer;
+use benches::traffic::{Generator, Plan};
+use capture::CaptureFile;
+use decode::{Frame, Link, Outcome, Packet};
+use flowtable::{Config, FlowTable, Group, Moment, Record, Sampling};
+
+const REPEATS: usize = 5;
+/// Virtual rate, 1 Mpps: what moves the clock that the table sees.
+const NS_BETWEEN_PACKETS: u64 = 1000;
+/// Packets between two calls of the sweep: about one block of the ring.
+const PACKETS_PER_BLOCK: usize = 4096;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let quick = words.iter().any(|word| word == "quick");
+    let words = words.into_iter().filter(|word| word != "quick").collect();
+    let mut report = Report { words };
+    let pinned = if pin_to_last_cpu() { "pinned" } else { "not pinned" };
+    report.line(&format!("CPU ns per packet, {pinned}, {REPEATS} repeats"))?;
+    report.line(&format!("{:<44}{:>9}{:>9}{:>9}", "stage", "median", "least", "most"))?;
+    let packets = if quick { 400_000 } else { 4_000_000 };
+    file_stages(&mut report, packets)?;
+    parse_stages(&mut report, packets)?;
+    table_stages(&mut report, packets)?;
+    expiry_stages(&mut report, packets)?;
+    Ok(())
+}
+
+/// Prints one line for each stage that was asked for.
+struct Report {
+    words: Vec<String>,
+}
+
+impl Report {
+    fn wants(&self, name: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| name.contains(word))
+    }
+
+    fn stage(&mut self, name: &str, stage: impl FnMut() -> u64) -> io::Result<()> {
+        if !self.wants(name) {
+            return Ok(());
+        }
+        let Figures { median_ns, least_ns, most_ns } = ns_per_packet(REPEATS, stage);
+        self.line(&format!("{name:<44}{median_ns:>9.1}{least_ns:>9.1}{most_ns:>9.1}"))
+    }
+
+    fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(io::stdout(), "{text}")
+    }
+}
+
+/// From a file in the page cache to frames.
+fn file_stages(report: &mut Report, packets: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    for (name, size, packets) in [
+        ("file walk, 60 B", Size::Fixed(60), packets),
+        ("file walk, IMIX", Size::Imix, packets / 4),
+    ] {
+        if !report.wants(name) {
+            continue;
+        }
+        let path = directory.path().join("frames.pcap");
+        write_file(&path, &mut generator(100_000, size, Profile::Uniform), packets)?;
+        report.stage(name, || walk(&path).expect("a file that was just written"))?;
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, generator: &mut Generator, packets: u64) -> io::Result<()> {
+    let mut writer = Writer::create(path, capture::LINKTYPE_ETHERNET)?;
+    let mut frame = Vec::new();
+    for number in 0..packets {
+        generator.next_frame(&mut frame);
+        writer.write(number * NS_BETWEEN_PACKETS, &frame, frame.len() as u32)?;
+    }
+    writer.finish()
+}
+
+fn walk(path: &Path) -> Result<u64, capture::FileError> {
+    let mut file = CaptureFile::open(path)?;
+    let mut packets = 0;
+    while let Some(mut block) = file.next_block()? {
+        for frame in block.frames() {
+            black_box(frame.data);
+            packets += 1;
+        }
+    }
+    Ok(packets)
+}
+
+/// From a frame in memory to a packet.
+fn parse_stages(report: &mut Report, packets: u64) -> io::Result<()> {
+    for (name, size, packets) in
+        [("parse, 60 B", Size::Fixed(60), packets), ("parse, IMIX", Size::Imix, packets / 4)]
+    {
+        if !report.wants(name) {
+            continue;
+        }
+        let frames = Frames::generate(&mut generator(100_000, size, Profile::Uniform), packets);
+        let mut packet = Packet::default();
+        report.stage(name, || {
+            for frame in frames.iter() {
+                let outcome = decode::parse(Link::Ethernet, &frame, &mut packet);
+                black_box((&outcome, &packet));
+            }
+            packets
+        })?;
+    }
+    Ok(())
+}
+
+/// From a frame in memory to counters of a conversation.
+fn table_stages(report: &mut Report, packets: u64) -> io::Result<()> {
+    for (conversations, profile, word) in [
+        (1_000, Profile::Uniform, "uniform"),
+        (100_000, Profile::Uniform, "uniform"),
+        (1_000_000, Profile::Uniform, "uniform"),
+        (100_000, Profile::Zipf, "Zipf"),
+        (1_000_000, Profile::Zipf, "Zipf"),
+    ] {
+        let name = format!("parse + table, {conversations} {word}");
+        if !report.wants(&name) {
+            continue;
+        }
+        let mut generator = generator(conversations, Size::Fixed(60), profile);
+        let frames = Frames::generate(&mut generator, packets);
+        let mut path = PacketPath::new(conversations)?;
+        report.stage(&name, || {
+            for block in frames.blocks() {
+                path.update(block);
+            }
+            packets
+        })?;
+    }
+    Ok(())
+}
+
+/// The same with the clock hand, and what one visit of every conversation costs.
+fn expiry_stages(report: &mut Report, packets: u64) -> io::Result<()> {
+    for conversations in [100_000, 1_000_000] {
+        let name = format!("parse + table + sweep, {conversations} uniform");
+        if !report.wants(&name) {
+            continue;
+        }
+        let mut generator = generator(conversations, Size::Fixed(60), Profile::Uniform);
+        let frames = Frames::generate(&mut generator, packets);
+        let mut path = PacketPath::new(conversations)?;
+        let mut longest_ns = 0;
+        report.stage(&name, || {
+            for block in frames.blocks() {
+                path.update(block);
+                longest_ns = longest_ns.max(path.sweep());
+            }
+            packets
+        })?;
+        let records = path.records;
+        report.line(&format!(
+            "    longest sweep {:.2} ms, {records} records",
+            longest_ns as f64 / 1e6
+        ))?;
+        let begun = thread_cpu();
+        let now = path.now();
+        path.table.tick(now, &mut |record| {
+            black_box(record);
+        });
+        let spent = thread_cpu().saturating_sub(begun);
+        report.line(&format!("    one replay tick {:.2} ms", spent.as_secs_f64() * 1e3))?;
+    }
+    Ok(())
+}
+
+fn generator(conversations: u32, size: Size, profile: Profile) -> Generator {
+    let plan = Plan { conversations, unique: false, size, profile, ipv6_percent: 0, seed: 1 };
+    Generator::new(plan).expect("the plan of a benchmark is in range")
+}
+
+/// Frames back to back in memory.
+struct Frames {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    fn generate(generator: &mut Generator, packets: u64) -> Frames {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(packets as usize));
+        let mut frame = Vec::new();
+        for _ in 0..packets {
+            generator.next_frame(&mut frame);
+            bytes.extend_from_slice(&frame);
+            ends.push(bytes.len());
+        }
+        Frames { bytes, ends }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
+        self.range(0, self.ends.len())
+    }
+
+    /// Runs of frames, each like a block of the ring.
+    fn blocks(&self) -> impl Iterator<Item = impl Iterator<Item = Frame<'_>>> {
+        (0..self.ends.len())
+            .step_by(PACKETS_PER_BLOCK)
+            .map(|from| self.range(from, (from + PACKETS_PER_BLOCK).min(self.ends.len())))
+    }
+
+    fn range(&self, from: usize, to: usize) -> impl Iterator<Item = Frame<'_>> {
+        let mut start = if from == 0 { 0 } else { self.ends[from - 1] };
+        self.ends[from..to].iter().map(move |&end| {
+            let data = &self.bytes[start..end];
+            start = end;
+            Frame { data, wire_len: data.len() as u32, vlan: None, gso_size: 0, gso_hdr_len: 0 }
+        })
+    }
+}
+
+/// What a reader does with a block, without the ring and the exporter.
+struct PacketPath {
+    table: FlowTable,
+    group: Group,
+    frames: u64,
+    records: u64,
+}
+
+impl PacketPath {
+    fn new(conversations: u32) -> io::Result<PacketPath> {
+        let table = FlowTable::new(Config {
+            capacity: conversations as usize,
+            hash_key: 0x5eed,
+            local_mac: None,
+            sampling: Sampling::new(1),
+        })?;
+        Ok(PacketPath { table, group: Group::default(), frames: 0, records: 0 })
+    }
+
+    fn now(&self) -> Moment {
+        let ns = self.frames * NS_BETWEEN_PACKETS;
+        Moment { elapsed_ns: ns, wall_ns: ns }
+    }
+
+    fn update<'a>(&mut self, block: impl Iterator<Item = Frame<'a>>) {
+        let PacketPath { table, group, records, .. } = self;
+        let mut sink = |record: Record| {
+            *records += 1;
+            black_box(record);
+        };
+        for frame in block {
+            self.frames += 1;
+            let ns = self.frames * NS_BETWEEN_PACKETS;
+            if decode::parse(Link::Ethernet, &frame, group.slot()) == Outcome::Packet {
+                group.commit(Moment { elapsed_ns: ns, wall_ns: ns }, self.frames);
+            }
+            if group.is_full() {
+                table.update(group, &mut sink);
+                group.clear();
+            }
+        }
+        table.update(group, &mut sink);
+        group.clear();
+    }
+
+    /// Lets the clock hand go on; answers the CPU time of the call in ns.
+    fn sweep(&mut self) -> u128 {
+        let begun = thread_cpu();
+        let now = self.now();
+        let records = &mut self.records;
+        self.table.sweep(now, &mut |record| {
+            *records += 1;
+            black_box(record);
+        });
+        thread_cpu().saturating_sub(begun).as_nanos()
+    }
+}
