@@ -1,0 +1,438 @@
+//! The exporter thread: takes records from the channel, gives them to every output, keeps time.
+//!
+//! One thread with a current-thread runtime. It looks at the channel every few milliseconds, so
+//! that a reader never pays for waking it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use flowtable::Record;
+use tokio::sync::Notify;
+use tracing::error;
+
+use crate::feed::{Intake, Message, Pace};
+use crate::flow::{KflowConfig, KflowOutput, WhenFull};
+use crate::http::HttpError;
+use crate::json::{JsonOutput, Target};
+use crate::meter::TICK_S;
+use crate::order::Order;
+use crate::stats::{Count, OutputStats, Stats, Summary};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How long the thread sleeps when the channel was empty.
+const LIVE_WAIT: Duration = Duration::from_millis(20);
+const REPLAY_WAIT: Duration = Duration::from_millis(1);
+/// Messages taken between two looks at the clock and the network.
+const MESSAGES_PER_ROUND: usize = 64;
+/// Records that wait for the slowest reader in replay, about 250 MB.
+const MAX_WAITING_RECORDS: usize = 2_000_000;
+/// The longest time that one dispatch stands for, in seconds: the active timeout of a record.
+const MAX_COVERED_S: u64 = 15;
+/// The same capture gives the same sample.
+const REPLAY_SEED: u64 = 0x6b_7072_6f62_6501;
+/// What [`ExporterHandle::finish`] waits beyond its deadline.
+const GRACE: Duration = SECOND;
+const LONGEST_FINISH: Duration = Duration::from_secs(365 * 86_400);
+
+/// Where records go.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// To a flow URL.
+    Kflow(Box<KflowConfig>),
+    /// As JSON lines.
+    Json(Target),
+}
+
+/// Why the exporter could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The HTTP client of the kflow output.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The file of the JSON output.
+    #[error("cannot open {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The thread or its runtime.
+    #[error("cannot start the exporter: {0}")]
+    Thread(io::Error),
+}
+
+/// Starts the exporter with any number of outputs; each gets every record.
+///
+/// # Errors
+/// See [`StartError`]; nothing runs then.
+pub fn start(outputs: Vec<Output>, intake: Intake) -> Result<ExporterHandle, StartError> {
+    let wake = Arc::new(Notify::new());
+    let mut sinks = Vec::new();
+    let mut output_stats = Vec::new();
+    for output in outputs {
+        let (sink, stats) = open(output, intake.pace, &wake)?;
+        sinks.push(sink);
+        output_stats.push(stats);
+    }
+    let stats = Arc::new(Stats {
+        feed: Arc::clone(&intake.stats),
+        channel_messages: Count::default(),
+        early_releases: Count::default(),
+        outputs: output_stats,
+    });
+    let (control, finish) = bounded(1);
+    let (ended, done) = bounded(1);
+    let exporter = Exporter::new(intake, sinks, Arc::clone(&stats), finish, Arc::clone(&wake));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let thread = std::thread::Builder::new()
+        .name("export".into())
+        .spawn(move || {
+            runtime.block_on(exporter.run());
+            // A name look-up may still be running and cannot be stopped.
+            runtime.shutdown_background();
+            // Nobody listens when the deadline has passed.
+            let _ = ended.send(());
+        })
+        .map_err(StartError::Thread)?;
+    Ok(ExporterHandle { stats, control, done, thread, wake })
+}
+
+/// A running exporter. Dropped without [`Self::finish`], it delivers what it has and ends when all
+/// feeds are gone, for at most ten seconds.
+#[derive(Debug)]
+pub struct ExporterHandle {
+    stats: Arc<Stats>,
+    control: Sender<Instant>,
+    done: Receiver<()>,
+    thread: JoinHandle<()>,
+    wake: Arc<Notify>,
+}
+
+impl ExporterHandle {
+    /// Counters, to be read at any time.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Whether the thread runs; false before [`Self::finish`] only after a fault.
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Delivers everything that is in the channel, the intervals and the queues, and ends. What is
+    /// not accepted `within` this time is counted as lost. Feeds should be gone before: a record
+    /// sent while finishing may be counted as sent only.
+    pub fn finish(self, within: Duration) -> Summary {
+        let within = within.min(LONGEST_FINISH);
+        // The thread may have ended after a fault.
+        let _ = self.control.send(Instant::now() + within);
+        self.wake.notify_one();
+        match self.done.recv_timeout(within + GRACE) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                if self.thread.join().is_err() {
+                    error!("the exporter has failed");
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => error!("the exporter hangs, most likely in a write"),
+        }
+        let mut summary = self.stats.summary();
+        summary.settle();
+        summary
+    }
+}
+
+enum Sink {
+    Kflow(Box<KflowOutput>),
+    Json(JsonOutput),
+}
+
+fn open(
+    output: Output,
+    pace: Pace,
+    wake: &Arc<Notify>,
+) -> Result<(Sink, Arc<OutputStats>), StartError> {
+    match output {
+        Output::Kflow(config) => {
+            let stats = Arc::new(OutputStats::new("kflow"));
+            let (when_full, seed) = match pace {
+                Pace::Live => (WhenFull::DropOldest, fastrand::u64(..)),
+                Pace::Replay => (WhenFull::Keep, REPLAY_SEED),
+            };
+            let (wake, counted) = (Arc::clone(wake), Arc::clone(&stats));
+            let output = KflowOutput::new(*config, when_full, seed, wake, counted)?;
+            Ok((Sink::Kflow(Box::new(output)), stats))
+        }
+        Output::Json(target) => {
+            let stats = Arc::new(OutputStats::new("json"));
+            let output = JsonOutput::open(&target, Arc::clone(&stats)).map_err(|source| {
+                let path = match target {
+                    Target::File(path) => path,
+                    Target::Stdout => "standard output".into(),
+                };
+                StartError::File { path, source }
+            })?;
+            Ok((Sink::Json(output), stats))
+        }
+    }
+}
+
+impl Sink {
+    fn begin(&mut self, seconds: u64) {
+        if let Self::Kflow(output) = self {
+            output.begin(seconds.clamp(1, MAX_COVERED_S) as u32);
+        }
+    }
+
+    fn offer(&mut self, records: &[Record]) {
+        match self {
+            Self::Kflow(output) => output.offer(records),
+            Self::Json(output) => output.offer(records),
+        }
+    }
+
+    /// After the deadline: a file still takes records, a server does not.
+    fn offer_late(&mut self, records: &[Record]) {
+        match self {
+            Self::Kflow(output) => output.offer_late(records),
+            Self::Json(output) => output.offer(records),
+        }
+    }
+
+    fn dispatch(&mut self) {
+        if let Self::Kflow(output) = self {
+            output.dispatch();
+        }
+    }
+
+    fn pump(&mut self, now: Instant) {
+        if let Self::Kflow(output) = self {
+            output.pump(now);
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Self::Json(output) = self {
+            output.flush();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Kflow(output) if output.is_full())
+    }
+
+    fn is_idle(&self) -> bool {
+        match self {
+            Self::Kflow(output) => output.is_idle(),
+            Self::Json(_) => true,
+        }
+    }
+
+    /// Counts what has not been delivered as lost.
+    fn end(&mut self) {
+        match self {
+            Self::Kflow(output) => output.abandon(),
+            Self::Json(output) => output.finish(),
+        }
+    }
+}
+
+struct Exporter {
+    intake: Intake,
+    sinks: Vec<Sink>,
+    stats: Arc<Stats>,
+    finish: Receiver<Instant>,
+    wake: Arc<Notify>,
+    /// Replay only.
+    order: Option<Order>,
+    /// Replay: the last second that was dispatched.
+    last_second: Option<u64>,
+    next_dispatch: Instant,
+    next_tick: Instant,
+    deadline: Option<Instant>,
+    /// Nothing more comes in.
+    input_ended: bool,
+}
+
+impl Exporter {
+    fn new(
+        intake: Intake,
+        sinks: Vec<Sink>,
+        stats: Arc<Stats>,
+        finish: Receiver<Instant>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        let now = Instant::now();
+        let order =
+            (intake.pace == Pace::Replay).then(|| Order::new(intake.readers, MAX_WAITING_RECORDS));
+        Self {
+            intake,
+            sinks,
+            stats,
+            finish,
+            wake,
+            order,
+            last_second: None,
+            next_dispatch: now + SECOND,
+            next_tick: now + SECOND * TICK_S as u32,
+            deadline: None,
+            input_ended: false,
+        }
+    }
+
+    async fn run(mut self) {
+        let wait = if self.order.is_some() { REPLAY_WAIT } else { LIVE_WAIT };
+        loop {
+            self.hear_finish();
+            let taken = self.take_in();
+            let now = Instant::now();
+            self.keep_time(now);
+            for sink in &mut self.sinks {
+                sink.pump(now);
+            }
+            if self.input_ended && self.is_drained() || self.deadline.is_some_and(|d| now >= d) {
+                break;
+            }
+            if taken {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.end();
+    }
+
+    /// Learns that it is time to finish, also from a handle that was dropped.
+    fn hear_finish(&mut self) {
+        if self.deadline.is_none() {
+            match self.finish.try_recv() {
+                Ok(deadline) => self.deadline = Some(deadline),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) if self.input_ended => {
+                    self.deadline = Some(Instant::now() + 10 * SECOND);
+                }
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+    }
+
+    /// Takes messages, and in replay the seconds that are complete. A replay waits while a queue is
+    /// full. True when there may be more at once.
+    fn take_in(&mut self) -> bool {
+        let mut taken = 0;
+        while taken < MESSAGES_PER_ROUND && !self.input_ended && !self.must_hold() {
+            match self.intake.received.try_recv() {
+                Ok(message) => self.handle(message),
+                Err(TryRecvError::Empty) if self.deadline.is_none() => break,
+                Err(_) => self.end_input(),
+            }
+            taken += 1;
+        }
+        self.stats.channel_messages.set(self.intake.received.len() as u64);
+        let dispatched = self.dispatch_second();
+        taken > 0 || dispatched
+    }
+
+    fn must_hold(&self) -> bool {
+        self.order.is_some() && self.sinks.iter().any(Sink::is_full)
+    }
+
+    fn handle(&mut self, message: Message) {
+        match (message, &mut self.order) {
+            (Message::Records { reader, mut records }, Some(order)) => {
+                order.push(reader, &mut records);
+                self.intake.recycle(records);
+            }
+            (Message::Records { records, .. }, None) => {
+                for sink in &mut self.sinks {
+                    sink.offer(&records);
+                }
+                self.intake.recycle(records);
+            }
+            (Message::Tick { reader, time_ns }, Some(order)) => order.pass(reader, time_ns),
+            (Message::End { reader }, Some(order)) => order.end(reader),
+            (Message::Tick { .. } | Message::End { .. }, None) => {}
+        }
+    }
+
+    fn end_input(&mut self) {
+        self.input_ended = true;
+        match &mut self.order {
+            Some(order) => order.end_all(),
+            None => self.sinks.iter_mut().for_each(Sink::dispatch),
+        }
+    }
+
+    /// Replay: one second of packet time, if one is complete and there is room for it.
+    fn dispatch_second(&mut self) -> bool {
+        if self.must_hold() {
+            return false;
+        }
+        let Some(second) = self.order.as_mut().and_then(Order::next) else { return false };
+        if second.early {
+            self.stats.early_releases.add(1);
+        }
+        let last = self.last_second.replace(second.second);
+        let covered_s = last.map_or(1, |last| second.second.saturating_sub(last));
+        for sink in &mut self.sinks {
+            sink.begin(covered_s);
+            sink.offer(&second.records);
+            sink.dispatch();
+        }
+        true
+    }
+
+    /// Live: a dispatch each second; one that comes late lets the next take the missed seconds'
+    /// share too.
+    fn keep_time(&mut self, now: Instant) {
+        if now >= self.next_dispatch {
+            let missed_s = (now - self.next_dispatch).as_secs();
+            self.next_dispatch += SECOND * (missed_s as u32 + 1);
+            for sink in &mut self.sinks {
+                if self.order.is_none() {
+                    sink.dispatch();
+                    sink.begin(missed_s + 1);
+                }
+                sink.flush();
+            }
+        }
+        if now >= self.next_tick {
+            self.next_tick = now + SECOND * TICK_S as u32;
+            self.stats.outputs.iter().for_each(|output| output.tick());
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.order.as_ref().is_none_or(Order::is_empty) && self.sinks.iter().all(Sink::is_idle)
+    }
+
+    /// Counts what could not be delivered; a deadline may have come before the input's end.
+    fn end(mut self) {
+        while !self.input_ended {
+            match self.intake.received.try_recv() {
+                Ok(message) => self.handle(message),
+                Err(_) => self.end_input(),
+            }
+        }
+        while let Some(second) = self.order.as_mut().and_then(Order::next) {
+            for sink in &mut self.sinks {
+                sink.offer_late(&second.records);
+            }
+        }
+        for (sink, stats) in self.sinks.iter_mut().zip(&self.stats.outputs) {
+            sink.end();
+            stats.closed.store(true, Relaxed);
+        }
+    }
+}

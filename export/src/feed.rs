@@ -1,0 +1,178 @@
+//! The channel between readers and exporter: bounded, never blocking a live reader.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use flowtable::Record;
+
+use crate::stats::FeedStats;
+
+/// Whose time drives the exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// The monotonic clock: a dispatch each second; a full channel loses records, counted.
+    Live,
+    /// Packet time: a dispatch per second of the records' `time_ns`; a full channel blocks the
+    /// reader, and the same capture gives the same output whatever the number of readers.
+    Replay,
+}
+
+/// What travels through the channel.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Records {
+        reader: usize,
+        records: Vec<Record>,
+    },
+    /// Replay: the reader will send no record older than this.
+    Tick {
+        reader: usize,
+        time_ns: u64,
+    },
+    /// The reader has ended.
+    End {
+        reader: usize,
+    },
+}
+
+/// Makes the channel: one [`Feed`] per reader, and the end that [`crate::start`] takes.
+///
+/// `capacity` is in messages, at least 1; in live mode it must hold what all readers send in 50 ms
+/// with some reserve. Memory is bounded by `capacity` times the longest `Vec` sent.
+pub fn channel(readers: usize, capacity: usize, pace: Pace) -> (Vec<Feed>, Intake) {
+    let capacity = capacity.max(1);
+    let (messages, received) = bounded(capacity);
+    let (recycle, empties) = bounded(capacity);
+    let stats = Arc::new(FeedStats::default());
+    let feeds = (0..readers)
+        .map(|reader| Feed {
+            reader,
+            pace,
+            messages: messages.clone(),
+            empties: empties.clone(),
+            stats: Arc::clone(&stats),
+        })
+        .collect();
+    (feeds, Intake { readers, pace, received, recycle, stats })
+}
+
+/// A reader's end of the channel. Dropping it tells the exporter that the reader has ended.
+#[derive(Debug)]
+pub struct Feed {
+    reader: usize,
+    pace: Pace,
+    messages: Sender<Message>,
+    empties: Receiver<Vec<Record>>,
+    stats: Arc<FeedStats>,
+}
+
+impl Feed {
+    /// Hands `records` over and leaves an empty `Vec` in its place, a used one if there is any.
+    ///
+    /// Live: never blocks; when the channel is full the records are dropped and counted. Replay:
+    /// waits for room; records must not be older than those sent before. Returns false when the
+    /// exporter has ended.
+    pub fn send(&mut self, records: &mut Vec<Record>) -> bool {
+        if records.is_empty() {
+            return true;
+        }
+        let count = records.len() as u64;
+        let empty = self.empties.try_recv().unwrap_or_default();
+        let full = std::mem::replace(records, empty);
+        let message = Message::Records { reader: self.reader, records: full };
+        let refused = match self.pace {
+            Pace::Live => self.messages.try_send(message).err(),
+            Pace::Replay => {
+                self.messages.send(message).err().map(|e| TrySendError::Disconnected(e.0))
+            }
+        };
+        let Some(refused) = refused else {
+            self.stats.sent.add(count);
+            return true;
+        };
+        let alive = refused.is_full();
+        let lost = if alive { &self.stats.channel_full } else { &self.stats.exporter_gone };
+        lost.add(count);
+        if let Message::Records { records: full, .. } = refused.into_inner() {
+            *records = full;
+            records.clear();
+        }
+        alive
+    }
+
+    /// Replay: promises that no record older than `time_ns` follows, so that the seconds before
+    /// can leave. Each reader must tick as packet time passes, at least once a second of it, also
+    /// when no packet is its own. Live: does nothing. Returns false when the exporter has ended.
+    pub fn tick(&mut self, time_ns: u64) -> bool {
+        self.pace == Pace::Live
+            || self.messages.send(Message::Tick { reader: self.reader, time_ns }).is_ok()
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if self.pace == Pace::Replay {
+            // An exporter that has ended needs no word.
+            let _ = self.messages.send(Message::End { reader: self.reader });
+        }
+    }
+}
+
+/// The exporter's end of the channel.
+#[derive(Debug)]
+pub struct Intake {
+    pub(crate) readers: usize,
+    pub(crate) pace: Pace,
+    pub(crate) received: Receiver<Message>,
+    recycle: Sender<Vec<Record>>,
+    pub(crate) stats: Arc<FeedStats>,
+}
+
+impl Intake {
+    /// Hands a used `Vec` back to the readers, or frees it when they have enough.
+    pub(crate) fn recycle(&self, mut records: Vec<Record>) {
+        records.clear();
+        // A full channel means that the readers have enough.
+        let _ = self.recycle.try_send(records);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::record;
+
+    #[test]
+    fn a_full_channel_loses_the_records_of_a_live_reader_and_counts_them() {
+        let (mut feeds, intake) = channel(1, 1, Pace::Live);
+        let mut records = vec![record(1), record(2)];
+        assert!(feeds[0].send(&mut records));
+        assert!(records.is_empty());
+        records.extend([record(3), record(4), record(5)]);
+        assert!(feeds[0].send(&mut records));
+        assert!(records.is_empty());
+        assert_eq!((intake.stats.sent.get(), intake.stats.channel_full.get()), (2, 3));
+    }
+
+    #[test]
+    fn used_vecs_come_back_to_the_reader() {
+        let (mut feeds, intake) = channel(1, 2, Pace::Live);
+        let mut used = Vec::with_capacity(1000);
+        used.push(record(1));
+        intake.recycle(used);
+        let mut records = vec![record(2)];
+        feeds[0].send(&mut records);
+        assert_eq!((records.len(), records.capacity()), (0, 1000));
+    }
+
+    #[test]
+    fn records_after_the_exporters_end_are_counted() {
+        for pace in [Pace::Live, Pace::Replay] {
+            let (mut feeds, intake) = channel(1, 2, pace);
+            let stats = Arc::clone(&intake.stats);
+            drop(intake);
+            assert!(!feeds[0].send(&mut vec![record(1)]));
+            assert_eq!(stats.exporter_gone.get(), 1);
+        }
+    }
+}

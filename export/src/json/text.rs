@@ -1,0 +1,208 @@
+//! Text forms of record values, written without allocation. The same bytes as the standard
+//! library's, several times faster than its formatter.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const NS_PER_S: u64 = 1_000_000_000;
+const S_PER_DAY: u64 = 86_400;
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// An unsigned number, decimal.
+pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Dotted quad, or RFC 5952.
+pub(super) fn write_addr(out: &mut Vec<u8>, addr: IpAddr) {
+    match addr {
+        IpAddr::V4(addr) => write_v4(out, addr),
+        IpAddr::V6(addr) => write_v6(out, addr),
+    }
+}
+
+/// `00:1c:42:60:bb:37`.
+pub(super) fn write_mac(out: &mut Vec<u8>, mac: [u8; 6]) {
+    let mut text = [b':'; 17];
+    for (pair, byte) in text.chunks_mut(3).zip(mac) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    out.extend_from_slice(&text);
+}
+
+fn write_v4(out: &mut Vec<u8>, addr: Ipv4Addr) {
+    let [first, rest @ ..] = addr.octets();
+    write_number(out, first.into());
+    for octet in rest {
+        out.push(b'.');
+        write_number(out, octet.into());
+    }
+}
+
+fn write_v6(out: &mut Vec<u8>, addr: Ipv6Addr) {
+    if let Some(v4) = addr.to_ipv4_mapped() {
+        out.extend_from_slice(b"::ffff:");
+        return write_v4(out, v4);
+    }
+    let groups = addr.segments();
+    let (start, len) = longest_zero_run(&groups);
+    if len < 2 {
+        return write_groups(out, &groups);
+    }
+    write_groups(out, &groups[..start]);
+    out.extend_from_slice(b"::");
+    write_groups(out, &groups[start + len..]);
+}
+
+/// Start and length of the first longest run of zero groups.
+fn longest_zero_run(groups: &[u16; 8]) -> (usize, usize) {
+    let (mut longest, mut run) = ((0, 0), (0, 0));
+    for (index, &group) in groups.iter().enumerate() {
+        run = match (group, run.1) {
+            (0, 0) => (index, 1),
+            (0, len) => (run.0, len + 1),
+            _ => (0, 0),
+        };
+        if run.1 > longest.1 {
+            longest = run;
+        }
+    }
+    longest
+}
+
+fn write_groups(out: &mut Vec<u8>, groups: &[u16]) {
+    for (index, &group) in groups.iter().enumerate() {
+        if index > 0 {
+            out.push(b':');
+        }
+        let digits = (16 - group.leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            out.push(HEX[usize::from(group >> (4 * digit) & 15)]);
+        }
+    }
+}
+
+/// Writes times as `2026-01-02T03:04:05.123456789Z` (RFC 3339, UTC, always nine digits).
+///
+/// Keeps the text of the last second, since records come in order of time.
+#[derive(Default)]
+pub(super) struct TimeText {
+    /// Second and its text, `2026-01-02T03:04:05`.
+    last: Option<(u64, [u8; 19])>,
+}
+
+impl TimeText {
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, time_ns: u64) {
+        let second = time_ns / NS_PER_S;
+        let text = match self.last {
+            Some((last, text)) if last == second => text,
+            _ => second_text(second),
+        };
+        self.last = Some((second, text));
+        out.extend_from_slice(&text);
+        let mut fraction = *b".000000000Z";
+        put_digits(&mut fraction[1..10], time_ns % NS_PER_S);
+        out.extend_from_slice(&fraction);
+    }
+}
+
+fn second_text(second: u64) -> [u8; 19] {
+    let (year, month, day) = date(second / S_PER_DAY);
+    let of_day = second % S_PER_DAY;
+    let mut text = *b"0000-00-00T00:00:00";
+    put_digits(&mut text[0..4], year);
+    put_digits(&mut text[5..7], month);
+    put_digits(&mut text[8..10], day);
+    put_digits(&mut text[11..13], of_day / 3600);
+    put_digits(&mut text[14..16], of_day / 60 % 60);
+    put_digits(&mut text[17..19], of_day % 60);
+    text
+}
+
+/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar: eras of 400 years
+/// that begin in March, so that the leap day comes last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+fn put_digits(text: &mut [u8], mut number: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn times_are_written_with_nine_digits_in_utc() {
+        let mut times = TimeText::default();
+        for (time_ns, expected) in [
+            (0, "1970-01-01T00:00:00.000000000Z"),
+            (1_767_323_045_123_456_789, "2026-01-02T03:04:05.123456789Z"),
+            (1_767_323_045_000_000_001, "2026-01-02T03:04:05.000000001Z"),
+            (951_782_400_000_000_000, "2000-02-29T00:00:00.000000000Z"),
+            (1_709_251_199_999_999_999, "2024-02-29T23:59:59.999999999Z"),
+            (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000000Z"),
+            (u64::MAX, "2554-07-21T23:34:33.709551615Z"),
+        ] {
+            assert_eq!(text(|out| times.write(out, time_ns)), expected);
+        }
+    }
+
+    #[test]
+    fn macs_are_lower_case_pairs() {
+        let mac = [0x00, 0x1c, 0x42, 0x60, 0xbb, 0x37];
+        assert_eq!(text(|out| write_mac(out, mac)), "00:1c:42:60:bb:37");
+    }
+
+    #[test]
+    fn addresses_are_written_in_their_canonical_form() {
+        for addr in [
+            "0.0.0.0",
+            "192.0.2.255",
+            "::",
+            "::1",
+            "1::",
+            "2001:db8::53",
+            "2001:db8:0:1:1:1:1:1",
+            "1:0:0:2::3",
+            "::ffff:192.0.2.1",
+            "fe80::1:0:0:abcd",
+        ] {
+            assert_eq!(text(|out| write_addr(out, addr.parse().unwrap())), addr);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_address_is_written_as_the_standard_library_writes_it(
+            groups: [u16; 8], keep: u8, v4: u32,
+        ) {
+            // Random groups are hardly ever zero.
+            let mut groups = groups;
+            for (bit, group) in groups.iter_mut().enumerate() {
+                *group *= u16::from(keep >> bit & 1);
+            }
+            let v6 = IpAddr::from(groups);
+            proptest::prop_assert_eq!(text(|out| write_addr(out, v6)), v6.to_string());
+            let v4 = IpAddr::from(Ipv4Addr::from_bits(v4));
+            proptest::prop_assert_eq!(text(|out| write_addr(out, v4)), v4.to_string());
+        }
+    }
+}
