@@ -1,3 +1,38 @@
-//! The embedded backend.
+//! The `khub` command.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use anyhow::Context;
+use khub::Hub;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> anyhow::Result<()> {
+    let config = khub::cli::config()?;
+    let filter = EnvFilter::try_from_env("KHUB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(run(config));
+    // Work under way may be stuck in a long query; nothing of it is worth waiting for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(config: khub::Config) -> anyhow::Result<()> {
+    let listen = config.listen;
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let hub = Hub::new(config, std::io::stdout())?;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, page = %format_args!("http://{address}/"), "listening");
+    let stop = async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    khub::serve(listener, hub, stop).await?;
+    Ok(())
+}
