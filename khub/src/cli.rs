@@ -55,7 +55,6 @@ fn command() -> Command {
                 .long("email")
                 .value_name("EMAIL")
                 .conflicts_with("dev")
-                .required_unless_present("dev")
                 .help("E-mail that agents authenticate with"),
         )
         .arg(
@@ -95,7 +94,9 @@ fn settings(matches: &ArgMatches, token_variable: Option<OsString>) -> anyhow::R
     let (email, token) = if dev {
         (DEV_EMAIL.to_owned(), DEV_TOKEN.to_owned())
     } else {
-        let email = matches.get_one::<String>("email").context("--email is missing")?;
+        let email = matches
+            .get_one::<String>("email")
+            .context("give --dev to try it out, or --email and a token")?;
         let file = matches.get_one::<std::path::PathBuf>("token-file");
         (email.clone(), token(file.map(AsRef::as_ref), token_variable)?)
     };

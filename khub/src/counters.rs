@@ -53,7 +53,7 @@ counters! {
     connections: "Connections accepted.",
     connections_waited: "Connections that had to wait because as many as allowed were open.",
     connections_idle: "Connections closed because nothing moved on them.",
-    printed: "Records handed to the printer.",
+    printed: "Records printed.",
     print_dropped: "Records not printed because standard output was too slow or closed.",
     devices_created: "Devices created.",
     devices_refused: "Device creations refused because the table is full.",

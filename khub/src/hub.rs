@@ -35,7 +35,7 @@ pub(crate) type TimedResponse = (u64, kflow::dns::Response);
 /// Everything a running hub knows. Share it with [`crate::serve`] or [`crate::router`].
 pub struct Hub {
     pub(crate) config: Config,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) columns: Columns,
     pub(crate) started: Instant,
     pub(crate) directory: RwLock<Directory>,
@@ -64,8 +64,13 @@ impl Hub {
             first.device_sample_rate = config.sample_rate.into();
             directory.create(first, None).map_err(|_| std::io::Error::other("no room for dev1"))?;
         }
+        let counters = Arc::new(Counters::default());
+        let printer = match config.print {
+            true => Some(Printer::start(output, counters.clone())?),
+            false => None,
+        };
         Ok(Arc::new(Self {
-            counters: Counters::default(),
+            counters,
             names: RwLock::new(Arc::new(columns.names())),
             columns,
             started: Instant::now(),
@@ -74,7 +79,7 @@ impl Hub {
             ring: Mutex::new(Ring::new(config.keep)),
             dns: Mutex::default(),
             series: Mutex::default(),
-            printer: if config.print { Some(Printer::start(output)?) } else { None },
+            printer,
             intake_slots: Arc::new(Semaphore::new(INTAKE_SLOTS)),
             decode_slots: Arc::new(Semaphore::new(WORK_SLOTS)),
             query_slots: Arc::new(Semaphore::new(WORK_SLOTS)),
@@ -116,9 +121,7 @@ impl Hub {
     fn print(&self, rows: &[Row]) {
         let Some(printer) = &self.printer else { return };
         let (names, devices) = (self.names(), self.device_names());
-        let printed = printer.print(rows.iter().map(|row| row.json(devices.name(row), &names)));
-        self.counters.printed.add(printed);
-        self.counters.print_dropped.add(rows.len() as u64 - printed);
+        printer.print(rows.iter().map(|row| row.json(devices.name(row), &names)));
     }
 
     /// Keeps a DNS response; the oldest leaves when there are 10,000.

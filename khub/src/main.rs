@@ -1,16 +1,39 @@
 //! The `khub` command.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
 use anyhow::Context;
 use khub::Hub;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<()> {
-    let config = khub::cli::config()?;
+fn main() -> ExitCode {
+    let config = match khub::cli::config() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("khub: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
     let filter = EnvFilter::try_from_env("KHUB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("khub: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: khub::Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(run(config));
     // Work under way may be stuck in a long query; nothing of it is worth waiting for.

@@ -1,8 +1,8 @@
 //! Records as JSON lines, written by a thread of its own.
 //!
 //! Intake hands over blocks of lines and never waits: when more than 16 MiB are waiting, further
-//! lines are left out; when the reader of the output is gone, printing ends. Both are counted by
-//! the caller, who is told how many lines were taken.
+//! lines are left out; when the reader of the output is gone, printing ends. Lines are counted as
+//! printed once they are written, and as dropped otherwise.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::counters::Counters;
 use crate::hub::locked;
 
 const MAX_WAITING_BYTES: usize = 16 << 20;
@@ -21,15 +22,16 @@ pub(crate) struct Printer {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    counters: Arc<Counters>,
 }
 
 #[derive(Default)]
 struct Queue {
-    blocks: VecDeque<Vec<u8>>,
+    blocks: VecDeque<Block>,
+    /// Including the block being written.
     waiting_bytes: usize,
     /// No more blocks will come.
     finished: bool,
@@ -37,10 +39,20 @@ struct Queue {
     ended: bool,
 }
 
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
 impl Printer {
     /// Starts the thread.
-    pub(crate) fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    pub(crate) fn start(
+        output: impl Write + Send + 'static,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), counters });
         let thread = shared.clone();
         std::thread::Builder::new().name("printer".into()).spawn(move || {
             if let Err(error) = thread.write_all(output)
@@ -48,32 +60,30 @@ impl Printer {
             {
                 tracing::warn!(%error, "printing records ends");
             }
-            let mut queue = locked(&thread.queue);
-            *queue = Queue { ended: true, ..Queue::default() };
-            thread.changed.notify_all();
+            thread.end();
         })?;
         Ok(Self { shared })
     }
 
-    /// Queues each record as a line and gives the number of those that were taken.
-    pub(crate) fn print(&self, records: impl Iterator<Item = impl Serialize>) -> u64 {
-        let mut taken = 0;
-        let mut block = Vec::new();
-        let mut lines = 0;
+    /// Queues each record as a line.
+    pub(crate) fn print(&self, records: impl ExactSizeIterator<Item = impl Serialize>) {
+        let mut unqueued = records.len() as u64;
+        let mut block = Block::default();
         let mut records = records.peekable();
         while let Some(record) = records.next() {
-            if serde_json::to_writer(&mut block, &record).is_ok() {
-                block.push(b'\n');
-                lines += 1;
+            if serde_json::to_writer(&mut block.bytes, &record).is_ok() {
+                block.bytes.push(b'\n');
+                block.lines += 1;
             }
-            if block.len() >= BLOCK_BYTES || records.peek().is_none() {
+            if block.bytes.len() >= BLOCK_BYTES || records.peek().is_none() {
+                let lines = block.lines;
                 if !self.shared.offer(std::mem::take(&mut block)) {
-                    return taken;
+                    break;
                 }
-                taken += std::mem::take(&mut lines);
+                unqueued -= lines;
             }
         }
-        taken
+        self.shared.counters.print_dropped.add(unqueued);
     }
 
     /// Lets the thread write what is queued, for at most `patience`.
@@ -86,13 +96,13 @@ impl Printer {
 }
 
 impl Shared {
-    fn offer(&self, block: Vec<u8>) -> bool {
+    fn offer(&self, block: Block) -> bool {
         let mut queue = locked(&self.queue);
-        let fits = queue.waiting_bytes + block.len() <= MAX_WAITING_BYTES;
+        let fits = queue.waiting_bytes + block.bytes.len() <= MAX_WAITING_BYTES;
         if queue.ended || queue.finished || !fits {
             return false;
         }
-        queue.waiting_bytes += block.len();
+        queue.waiting_bytes += block.bytes.len();
         queue.blocks.push_back(block);
         self.changed.notify_all();
         true
@@ -100,14 +110,25 @@ impl Shared {
 
     fn write_all(&self, mut output: impl Write) -> io::Result<()> {
         while let Some(block) = self.next() {
-            output.write_all(&block)?;
-            output.flush()?;
-            locked(&self.queue).waiting_bytes -= block.len();
+            if let Err(error) = output.write_all(&block.bytes).and_then(|()| output.flush()) {
+                self.counters.print_dropped.add(block.lines);
+                return Err(error);
+            }
+            self.counters.printed.add(block.lines);
+            locked(&self.queue).waiting_bytes -= block.bytes.len();
         }
         Ok(())
     }
 
-    fn next(&self) -> Option<Vec<u8>> {
+    fn end(&self) {
+        let mut queue = locked(&self.queue);
+        let left: u64 = queue.blocks.iter().map(|block| block.lines).sum();
+        self.counters.print_dropped.add(left);
+        *queue = Queue { ended: true, ..Queue::default() };
+        self.changed.notify_all();
+    }
+
+    fn next(&self) -> Option<Block> {
         let mut queue = locked(&self.queue);
         loop {
             if let Some(block) = queue.blocks.pop_front() {
@@ -157,37 +178,44 @@ mod tests {
         }
     }
 
+    fn start(output: impl Write + Send + 'static) -> (Printer, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        (Printer::start(output, counters.clone()).unwrap(), counters)
+    }
+
     #[test]
     fn records_are_written_as_lines() {
         let (allow, go) = channel();
         let (written, lines) = channel();
-        let printer = Printer::start(Slow { go, written }).unwrap();
-        assert_eq!(printer.print([1, 2].iter()), 2);
+        let (printer, counters) = start(Slow { go, written });
+        printer.print([1, 2].iter());
         allow.send(()).unwrap();
         assert_eq!(lines.recv().unwrap(), b"1\n2\n");
         printer.finish(Duration::from_secs(10));
-        assert_eq!(printer.print([3].iter()), 0);
+        printer.print([3].iter());
+        assert_eq!((counters.printed.value(), counters.print_dropped.value()), (2, 1));
     }
 
     #[test]
     fn a_blocked_output_loses_lines_and_blocks_nobody() {
         let (allow, go) = channel();
         let (written, _lines) = channel();
-        let printer = Printer::start(Slow { go, written }).unwrap();
+        let (printer, counters) = start(Slow { go, written });
         let long = "x".repeat(1 << 20);
-        let taken = printer.print(std::iter::repeat_n(&long, 40));
-        // 16 MiB, each line 3 bytes longer than 1 MiB; the one being written still counts.
-        assert_eq!(taken, 15);
+        printer.print(vec![&long; 40].iter());
+        // 15 lines of 3 bytes more than 1 MiB fit into 16 MiB; the one being written counts.
+        assert_eq!((counters.printed.value(), counters.print_dropped.value()), (0, 25));
         printer.finish(Duration::from_millis(10));
         drop(allow);
     }
 
     #[test]
     fn printing_ends_when_the_reader_is_gone() {
-        let printer = Printer::start(Gone).unwrap();
+        let (printer, counters) = start(Gone);
         printer.print([1].iter());
         printer.finish(Duration::from_secs(10));
         assert!(locked(&printer.shared.queue).ended);
-        assert_eq!(printer.print([2].iter()), 0);
+        printer.print([2, 3].iter());
+        assert_eq!((counters.printed.value(), counters.print_dropped.value()), (0, 3));
     }
 }
