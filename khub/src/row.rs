@@ -1,4 +1,5 @@
-//! A kept record, and how it looks as JSON.
+//! A kept record, and how it looks as JSON: with the members of a probe's own JSON lines, the name of
+//! its device, and its custom columns by name under `metrics`.
 
 use std::net::IpAddr;
 
@@ -88,18 +89,6 @@ impl Row {
     }
 }
 
-/// Name of an application id (kprobe 12.3), `None` for ids without one.
-pub(crate) fn app_name(app: u32) -> Option<&'static str> {
-    Some(match app {
-        1 => "dns",
-        2 => "http",
-        3 => "tls",
-        4 => "dhcp",
-        9 => "radius",
-        _ => return None,
-    })
-}
-
 fn clip_u16(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }
@@ -140,11 +129,7 @@ impl Serialize for RowJson<'_> {
         map.serialize_entry("tos", &row.tos)?;
         map.serialize_entry("vlan", &row.vlan)?;
         map.serialize_entry("sample_rate", &(f64::from(row.sample_rate_x100) / 100.0))?;
-        match app_name(row.app) {
-            Some(name) => map.serialize_entry("app", name)?,
-            None if row.app > 0 => map.serialize_entry("app", &row.app)?,
-            None => map.serialize_entry("app", &())?,
-        }
+        map.serialize_entry("app", &row.app)?;
         let metrics = Metrics { values: row.columns.iter(), names: self.names };
         map.serialize_entry("metrics", &metrics)?;
         map.end()

@@ -43,7 +43,7 @@ async fn a_batch_is_accepted_and_its_records_can_be_listed() {
         r#"[{"time": null, "device": "dev1", "src": "10.0.0.52", "dst": "8.8.4.4",
         "src_port": 52407, "dst_port": 53, "protocol": 17, "packets": 1, "bytes": 56,
         "direction": "out", "tcp_flags": 0, "tos": 0, "vlan": 41, "sample_rate": 256.0,
-        "app": "dns", "metrics": {"FRAGMENTS": 2, "KFLOW_DNS_QUERY": "google.com",
+        "app": 1, "metrics": {"FRAGMENTS": 2, "KFLOW_DNS_QUERY": "google.com",
         "INET_00": "10.211.55.16", "column_9999": 7}}]"#,
     )
     .unwrap();
