@@ -1,3 +1,38 @@
-//! The `kprobe` command.
+//! The `kprobe` command: reads the command line and runs the probe.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod cli;
+mod config;
+mod log;
+mod probe;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use config::Config;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            // One line: every cause behind its context.
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let usage = |error: cli::UsageError| anyhow::anyhow!("Error: {error}");
+    let typed = match cli::parse(std::env::args_os()).map_err(usage)? {
+        cli::Request::Print(text) => {
+            // A closed pipe behind --help is nobody's error.
+            let _ = io::stdout().write_all(text.as_bytes());
+            return Ok(ExitCode::SUCCESS);
+        }
+        cli::Request::Run(typed) => typed,
+    };
+    let config = Config::new(&typed, &|name| std::env::var(name).ok()).map_err(usage)?;
+    log::start(config.verbose);
+    probe::run(config)
+}

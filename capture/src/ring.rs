@@ -172,6 +172,11 @@ impl Ring {
         Ok(self.stats)
     }
 
+    /// Number of blocks in the ring.
+    pub fn blocks(&self) -> usize {
+        self.map.blocks()
+    }
+
     /// LINKTYPE number of the frames.
     pub fn linktype(&self) -> u32 {
         self.linktype
