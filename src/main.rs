@@ -34,5 +34,5 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     let config = Config::new(&typed, &|name| std::env::var(name).ok()).map_err(usage)?;
     log::start(config.verbose);
-    probe::run(config)
+    probe::run(&config)
 }

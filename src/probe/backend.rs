@@ -142,12 +142,12 @@ mod tests {
 
     #[test]
     fn the_selectors_have_their_order() {
-        let ip = Some("192.0.2.1".parse().unwrap());
+        let ip = "192.0.2.1".parse().unwrap();
         let name = Some("probe".to_owned());
-        let all = DeviceChoice { id: Some(7), ip, name, ..DeviceChoice::default() };
+        let all = DeviceChoice { id: Some(7), ip: Some(ip), name, ..DeviceChoice::default() };
         assert_eq!(selection(&all).unwrap(), Selection::Id(7));
         let ip_and_name = DeviceChoice { id: None, ..all };
-        assert_eq!(selection(&ip_and_name).unwrap(), Selection::Address(ip.unwrap()));
+        assert_eq!(selection(&ip_and_name).unwrap(), Selection::Address(ip));
         let name_only = DeviceChoice { ip: None, ..ip_and_name };
         assert_eq!(selection(&name_only).unwrap(), Selection::Name);
         let by_interface =

@@ -36,11 +36,11 @@ const RING_RETIRE_MS: u32 = 10;
 ///
 /// # Errors
 /// Setting up failed, or the capture failed while running (then after the flush).
-pub fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signals().context("Error: cannot handle signals")?;
     match &config.source {
-        Source::Live(live) => run_live(&config, live, &stop),
-        Source::Replay(replay) => run_replay(&config, replay, &stop),
+        Source::Live(live) => run_live(config, live, &stop),
+        Source::Replay(replay) => run_replay(config, replay, &stop),
     }
 }
 
