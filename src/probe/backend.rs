@@ -46,9 +46,8 @@ pub(super) fn connect(
     );
     if let Some(interface) = interface {
         match api.publish(&device, &published(interface)) {
-            Ok(sent) => {
-                debug!("interface {}: {}", interface.name, if sent { "sent" } else { "known" })
-            }
+            Ok(true) => debug!("interface {} published", interface.name),
+            Ok(false) => debug!("interface {} needs no publishing", interface.name),
             Err(error) => debug!("publishing the interface: {error}"),
         }
     }
