@@ -419,11 +419,14 @@ impl Exporter {
 
     /// Counts what could not be delivered; a deadline may have come before the input's end.
     fn end(mut self) {
-        while !self.input_ended {
-            match self.intake.received.try_recv() {
-                Ok(message) => self.handle(message),
-                Err(_) => self.end_input(),
+        // No more than is there now: readers of a replay may still be running.
+        for _ in 0..self.intake.received.len() {
+            if let Ok(message) = self.intake.received.try_recv() {
+                self.handle(message);
             }
+        }
+        if !self.input_ended {
+            self.end_input();
         }
         while let Some(second) = self.order.as_mut().and_then(Order::next) {
             for sink in &mut self.sinks {

@@ -142,7 +142,7 @@ impl Http {
 
     /// What went wrong before an answer came.
     pub(crate) fn transport_failure(&self, error: reqwest::Error) -> Failure {
-        Failure { status: None, text: Some(self.clean(&chain(&error.without_url()))) }
+        Failure { status: None, text: Some(clean(&chain(&error.without_url()), &self.secret)) }
     }
 
     /// What a refusing answer says.
@@ -150,20 +150,10 @@ impl Http {
         let status = Some(answer.status().as_u16());
         let body = read_bounded(answer, MAX_ERROR_BYTES).await.unwrap_or_default();
         let text = serde_json::from_slice::<kflow::api::ErrorBody>(&body)
-            .map(|body| self.clean(&body.error))
+            .map(|body| clean(&body.error, &self.secret))
             .ok()
             .filter(|text| !text.is_empty());
         Failure { status, text }
-    }
-
-    /// One line without control characters, of bounded length, without the token.
-    fn clean(&self, text: &str) -> String {
-        let text = match self.secret.0.as_str() {
-            "" => text.to_owned(),
-            secret => text.replace(secret, "***"),
-        };
-        let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        printable.take(MAX_TEXT_CHARS).collect()
     }
 }
 
@@ -200,6 +190,16 @@ pub(crate) async fn read_bounded(mut answer: Response, max_bytes: usize) -> Opti
 pub(crate) fn public_url(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+/// One line without control characters, of bounded length, without the token.
+fn clean(text: &str, secret: &Token) -> String {
+    let text = match secret.0.as_str() {
+        "" => text.to_owned(),
+        secret => text.replace(secret, "***"),
+    };
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable.take(MAX_TEXT_CHARS).collect()
 }
 
 fn auth_headers(credentials: &Credentials) -> Result<HeaderMap, HttpError> {
@@ -292,14 +292,24 @@ mod tests {
 
     #[test]
     fn server_texts_are_shown_on_one_line_without_the_token() {
-        let http = Http::new(&config("a", "s3cret"), &Timing::default(), false).unwrap();
-        assert_eq!(http.clean("bad token s3cret\n\x1b[31m!"), "bad token ***  [31m!");
-        assert_eq!(http.clean(&"é".repeat(500)).chars().count(), 200);
+        let secret = Token::new("s3cret");
+        assert_eq!(clean("bad token s3cret\n\x1b[31m!", &secret), "bad token ***  [31m!");
+        assert_eq!(clean(&"é".repeat(500), &secret).chars().count(), 200);
     }
 
     #[test]
     fn urls_are_shown_without_query_and_user() {
         let url = Url::parse("https://u:p@flow.example.com:8443/chf?key=secret#x").unwrap();
         assert_eq!(public_url(&url), "https://flow.example.com:8443/chf");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_server_text_becomes_one_short_line(text: String) {
+            let line = clean(&text, &Token::new("s3cret"));
+            proptest::prop_assert!(line.chars().count() <= MAX_TEXT_CHARS);
+            proptest::prop_assert!(!line.chars().any(char::is_control));
+            proptest::prop_assert!(!line.contains("s3cret"));
+        }
     }
 }

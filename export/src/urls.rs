@@ -147,4 +147,24 @@ mod tests {
         assert!(text("nonsense").starts_with("invalid flow URL: "));
         assert!(text("").starts_with("invalid flow URL: "));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_gives_a_url_with_a_host_or_an_error(text: String) {
+            if let Ok(url) = parse_url("flow", &text) {
+                proptest::prop_assert!(url.has_host());
+            }
+            if let Ok(region) = text.parse::<Region>() {
+                let _ = Urls::of_region(&region);
+            }
+        }
+
+        #[test]
+        fn any_region_of_the_right_letters_gives_urls_or_an_error(text in "[a-zA-Z0-9-]{1,80}") {
+            let region: Region = text.parse().unwrap();
+            if let Ok(urls) = Urls::of_region(&region) {
+                proptest::prop_assert!(urls.api.as_str().ends_with("/api/internal"));
+            }
+        }
+    }
 }

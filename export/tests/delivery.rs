@@ -295,3 +295,29 @@ fn a_dropped_handle_ends_the_exporter_when_its_feeds_are_gone() {
     server.wait_for(1);
     assert_eq!(numbers(&server.accepted()), [1]);
 }
+
+#[test]
+fn whatever_the_server_does_every_record_is_accounted_for_once() {
+    let server = Server::start(|n, _| {
+        let choice = fastrand::Rng::with_seed(n as u64).u32(0..10);
+        match choice {
+            0 => status(503),
+            1 => answer_with(429, "retry-after", "0"),
+            2 => answer(400, r#"{"error": "no"}"#),
+            3 => status(NEVER),
+            4 => answer(500, "<html>"),
+            _ => status(200),
+        }
+    });
+    let mut config = kflow_config(&server.url);
+    config.timing = Timing {
+        request_timeout: Duration::from_millis(50),
+        backoff_max: Duration::from_millis(10),
+        ..fast()
+    };
+    let summary = finish(replay(config, 0..200), LONG);
+    assert_eq!(summary.accepted + lost(&summary, Lost::Rejected), 200);
+    let arrived = numbers(&server.accepted());
+    assert_eq!(arrived.len() as u64, summary.accepted);
+    assert!(arrived.windows(2).all(|pair| pair[0] != pair[1]));
+}

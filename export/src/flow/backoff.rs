@@ -158,4 +158,12 @@ mod tests {
         assert_eq!(gate.allows(start + 6 * SECOND, 3), 0);
         assert_eq!(gate.allows(start + 7 * SECOND, 3), 1);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_retry_after_is_ignored_or_at_most_five_minutes(value: String) {
+            let wait = Timing::default().retry_after(&value, SystemTime::now());
+            proptest::prop_assert!(wait.is_none_or(|wait| wait <= 300 * SECOND));
+        }
+    }
 }

@@ -41,6 +41,8 @@ pub(crate) struct JsonOutput {
     name: String,
     lines: LineWriter,
     waiting: Vec<u8>,
+    /// Newlines in `waiting`.
+    waiting_lines: u64,
     failing: bool,
     stats: Arc<OutputStats>,
 }
@@ -56,7 +58,8 @@ impl JsonOutput {
 
     fn new(writer: Box<dyn Write + Send>, name: String, stats: Arc<OutputStats>) -> Self {
         let waiting = Vec::with_capacity(2 * WRITE_BYTES);
-        Self { writer, name, lines: LineWriter::default(), waiting, failing: false, stats }
+        let lines = LineWriter::default();
+        Self { writer, name, lines, waiting, waiting_lines: 0, failing: false, stats }
     }
 
     pub(crate) fn offer(&mut self, records: &[Record]) {
@@ -73,7 +76,7 @@ impl JsonOutput {
                 continue;
             }
             self.lines.write(&mut self.waiting, record);
-            self.stats.encoded.add(1);
+            self.waiting_lines += 1;
         }
     }
 
@@ -90,9 +93,8 @@ impl JsonOutput {
     /// Writes for the last time; what cannot be written is lost.
     pub(crate) fn finish(&mut self) {
         self.flush();
-        let lines = self.waiting.iter().filter(|&&byte| byte == b'\n').count();
-        self.stats.lose(Lost::WriteFailed, lines as u64);
-        self.waiting.clear();
+        let lines = self.forget_waiting();
+        self.stats.lose(Lost::WriteFailed, lines);
     }
 
     fn write_out(&mut self) {
@@ -114,14 +116,30 @@ impl JsonOutput {
                 }
             }
         }
-        // A line that was cut goes on where it stopped.
-        let lines = self.waiting.drain(..written).filter(|&byte| byte == b'\n').count();
-        self.stats.accepted.add(lines as u64);
-        self.stats.bytes_sent.add(written as u64);
+        self.written(written);
         if self.stats.is_closed() {
-            let lines = self.waiting.drain(..).filter(|&byte| byte == b'\n').count();
-            self.stats.lose(Lost::OutputClosed, lines as u64);
+            let lines = self.forget_waiting();
+            self.stats.lose(Lost::OutputClosed, lines);
         }
+    }
+
+    /// A line that was cut goes on where it stopped.
+    fn written(&mut self, bytes: usize) {
+        let lines = if bytes == self.waiting.len() {
+            self.waiting_lines
+        } else {
+            self.waiting[..bytes].iter().filter(|&&byte| byte == b'\n').count() as u64
+        };
+        self.waiting.drain(..bytes);
+        self.waiting_lines -= lines;
+        self.stats.encoded.add(lines);
+        self.stats.accepted.add(lines);
+        self.stats.bytes_sent.add(bytes as u64);
+    }
+
+    fn forget_waiting(&mut self) -> u64 {
+        self.waiting.clear();
+        std::mem::take(&mut self.waiting_lines)
     }
 
     fn succeeded(&mut self) {

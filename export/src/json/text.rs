@@ -31,12 +31,25 @@ pub(super) fn write_mac(out: &mut Vec<u8>, mac: [u8; 6]) {
 }
 
 fn write_v4(out: &mut Vec<u8>, addr: Ipv4Addr) {
-    let [first, rest @ ..] = addr.octets();
-    write_number(out, first.into());
-    for octet in rest {
-        out.push(b'.');
-        write_number(out, octet.into());
+    let mut text = [0; "255.255.255.255".len()];
+    let mut end = 0;
+    for (index, octet) in addr.octets().into_iter().enumerate() {
+        if index > 0 {
+            text[end] = b'.';
+            end += 1;
+        }
+        if octet >= 100 {
+            text[end] = b'0' + octet / 100;
+            end += 1;
+        }
+        if octet >= 10 {
+            text[end] = b'0' + octet / 10 % 10;
+            end += 1;
+        }
+        text[end] = b'0' + octet % 10;
+        end += 1;
     }
+    out.extend_from_slice(&text[..end]);
 }
 
 fn write_v6(out: &mut Vec<u8>, addr: Ipv6Addr) {
@@ -70,16 +83,20 @@ fn longest_zero_run(groups: &[u16; 8]) -> (usize, usize) {
     longest
 }
 
+/// Groups without leading zeros, separated by colons.
 fn write_groups(out: &mut Vec<u8>, groups: &[u16]) {
-    for (index, &group) in groups.iter().enumerate() {
-        if index > 0 {
-            out.push(b':');
-        }
+    let mut text = [0; 8 * "ffff:".len()];
+    let mut end = 0;
+    for &group in groups {
         let digits = (16 - group.leading_zeros()).div_ceil(4).max(1);
         for digit in (0..digits).rev() {
-            out.push(HEX[usize::from(group >> (4 * digit) & 15)]);
+            text[end] = HEX[usize::from(group >> (4 * digit) & 15)];
+            end += 1;
         }
+        text[end] = b':';
+        end += 1;
     }
+    out.extend_from_slice(&text[..end.saturating_sub(1)]);
 }
 
 /// Writes times as `2026-01-02T03:04:05.123456789Z` (RFC 3339, UTC, always nine digits).
