@@ -35,13 +35,15 @@ use wire::{Columns, WireRecord};
 
 /// Flow limit of a device that has none (AGG-9).
 const DEFAULT_FLOW_LIMIT: u64 = 4000;
-/// Highest flow limit that is used: what one dispatch holds in memory, about 120 MB.
+/// Highest flow limit that is used.
 const MAX_FLOW_LIMIT: u64 = 1_000_000;
+/// Records that one dispatch holds at most, whatever time it stands for; about 250 MB.
+const MAX_SAMPLE_RECORDS: usize = 2_000_000;
 /// Unpacked bytes of one batch. Well below the wire's limit, so that encoding holds up requests
 /// for milliseconds only and several batches travel at once.
 const BATCH_BYTES: usize = 4 << 20;
 const _: () = assert!(BATCH_BYTES <= MAX_UNPACKED_BYTES);
-/// gzip level; measured as the best trade for packed records.
+/// gzip level: packing has taken out most of the redundancy, more effort gains little.
 const GZIP_LEVEL: u32 = 1;
 
 /// Where and as whom flow records are sent.
@@ -118,9 +120,10 @@ impl KflowOutput {
     }
 
     /// Begins an interval that stands for `seconds`, at least 1: the flow limit times that many
-    /// records may leave at its end.
+    /// records may leave at its end, [`MAX_SAMPLE_RECORDS`] at most.
     pub(crate) fn begin(&mut self, seconds: u32) {
-        self.reservoir.restart(self.flow_limit.saturating_mul(seconds.max(1) as usize));
+        let limit = self.flow_limit.saturating_mul(seconds.max(1) as usize);
+        self.reservoir.restart(limit.min(MAX_SAMPLE_RECORDS));
     }
 
     pub(crate) fn offer(&mut self, records: &[Record]) {
