@@ -31,6 +31,11 @@ enum Verdict {
     Expire,
 }
 
+/// TCP and UDP: protocols with two directions that belong together.
+fn keeps_state(protocol: u8) -> bool {
+    matches!(protocol, 6 | 17)
+}
+
 impl FlowTable {
     /// Lets the clock hand go on to where it should be by `now`. For live capture; call at least
     /// every 100 ms.
@@ -87,7 +92,12 @@ impl FlowTable {
         for &(_, entry) in &all {
             self.cut(entry as usize, now, sink);
         }
-        self.store.remove_all();
+        for entry in 0..self.store.hot.len() {
+            if self.store.is_used(entry) {
+                self.note_end(entry);
+            }
+        }
+        self.store.clear();
         self.due_now = all;
     }
 
@@ -106,9 +116,9 @@ impl FlowTable {
             return Verdict::Close;
         }
         let due = hot.is_due(quarter);
-        // Only TCP and UDP keep state that a later packet could need.
-        let keeps_state = matches!(hot.key().protocol(), 6 | 17);
-        if hot.idle(quarter) >= IDLE || (due && !keeps_state && !hot.is_pending()) {
+        // Only these keep state that a later packet could need.
+        let done = due && !hot.is_pending() && !keeps_state(hot.key().protocol());
+        if done || hot.idle(quarter) >= IDLE {
             Verdict::Expire
         } else if due && hot.is_pending() {
             Verdict::Export
@@ -168,7 +178,16 @@ impl FlowTable {
     /// Cuts what is pending and removes the conversation.
     fn end(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Record)) {
         self.cut(entry, now, sink);
+        self.note_end(entry);
         self.store.remove(entry);
+    }
+
+    fn note_end(&mut self, entry: usize) {
+        let hot = &self.store.hot[entry];
+        let both = hot.has(state::SEEN) && hot.has(state::SEEN << 1);
+        if !both && keeps_state(hot.key().protocol()) {
+            self.stats.one_sided += 1;
+        }
     }
 
     /// Cuts up to two records, the conversation's first direction first, and clears the counters.

@@ -17,11 +17,20 @@ pub(crate) struct Index {
 impl Index {
     /// Room for `capacity` entries, at most 2³¹.
     pub(crate) fn new(capacity: usize) -> io::Result<Self> {
-        let slots = capacity.saturating_mul(2).max(64).next_power_of_two();
+        let slots = Self::slots(capacity);
         if slots > 1 << 32 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(Self { slots: Slab::zeroed(slots)?, mask: slots - 1 })
+    }
+
+    pub(crate) fn bytes(capacity: usize) -> usize {
+        Self::slots(capacity).saturating_mul(size_of::<u64>())
+    }
+
+    /// At most half of them are ever used.
+    fn slots(capacity: usize) -> usize {
+        capacity.saturating_mul(2).max(64).checked_next_power_of_two().unwrap_or(usize::MAX)
     }
 
     /// Part of a hash that the index keeps.
@@ -66,6 +75,11 @@ impl Index {
             at = (at + 1) & mask;
         }
         slots[at] = u64::from(tag) << 32 | (entry as u64 + 1);
+    }
+
+    /// Takes all entries out.
+    pub(crate) fn clear(&mut self) {
+        self.slots.as_mut_slice().fill(0);
     }
 
     /// Takes an entry out and closes the gap behind it.

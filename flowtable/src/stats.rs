@@ -1,5 +1,7 @@
 //! What a table has done, for the status page.
 
+use std::ops::AddAssign;
+
 /// Counters of one table since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
@@ -17,6 +19,23 @@ pub struct TableStats {
     pub expired: u64,
     /// Conversations removed early because the table was full; their counters were exported.
     pub evicted: u64,
+    /// TCP and UDP conversations that ended with packets of one direction only: scans, one-way
+    /// traffic, or a capture that sees half of it (asymmetric steering, one leg of a path).
+    pub one_sided: u64,
     /// Records cut.
     pub records: u64,
+}
+
+impl AddAssign for TableStats {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.packets_unsampled += other.packets_unsampled;
+        self.conversations += other.conversations;
+        self.created += other.created;
+        self.closed += other.closed;
+        self.expired += other.expired;
+        self.evicted += other.evicted;
+        self.one_sided += other.one_sided;
+        self.records += other.records;
+    }
 }

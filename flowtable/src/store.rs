@@ -31,6 +31,11 @@ impl Store {
         })
     }
 
+    pub(crate) fn bytes(capacity: usize) -> usize {
+        let entry = size_of::<Hot>() + size_of::<Cold>() + size_of::<u32>();
+        capacity.saturating_mul(entry).saturating_add(Index::bytes(capacity))
+    }
+
     /// Conversations held.
     pub(crate) fn len(&self) -> usize {
         self.hot.len() - self.free_len
@@ -77,11 +82,10 @@ impl Store {
     }
 
     /// Everything out; keeps the memory.
-    pub(crate) fn remove_all(&mut self) {
-        for entry in 0..self.hot.len() {
-            if self.is_used(entry) {
-                self.remove(entry);
-            }
-        }
+    pub(crate) fn clear(&mut self) {
+        self.index.clear();
+        self.hot.clear();
+        self.cold.clear();
+        self.free_len = 0;
     }
 }

@@ -75,6 +75,11 @@ impl FlowTable {
         })
     }
 
+    /// Bytes of memory that a table of this capacity uses when it is full.
+    pub fn bytes(capacity: usize) -> usize {
+        Store::bytes(capacity)
+    }
+
     /// Counts a group of packets. Records are cut only when a full table evicts, or a closed
     /// connection's ports are used again.
     pub fn update(&mut self, group: &Group, sink: &mut impl FnMut(Record)) {

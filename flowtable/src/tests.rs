@@ -201,6 +201,7 @@ fn an_idle_conversation_is_forgotten_after_a_minute() {
         assert!(t < 20 || left <= 1);
     }
     assert_eq!(table.stats().expired, 2);
+    assert_eq!(table.stats().one_sided, 1, "only UDP and TCP have another side to miss");
 }
 
 #[test]

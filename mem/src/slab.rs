@@ -77,6 +77,11 @@ impl<T: Copy> Slab<T> {
         Some(index)
     }
 
+    /// Forgets all values; the memory stays.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
     /// Number of values stored.
     #[inline]
     pub fn len(&self) -> usize {
