@@ -3,7 +3,7 @@
 //!
 //! Input: 8 bytes per step, little-endian: time step (seconds / 4; bit 7: back), datagram
 //! (bits 0–2, bit 3: IPv6), offset with the more flag as in IPv6 (2), payload length (2),
-//! captured part of it in 1/255 (1), unused (1).
+//! captured part of it in 1/255 (1), 1 for a payload above 2,047 (1).
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -86,7 +86,9 @@ fuzz_target!(|input: &[u8]| {
         let moved_ns = u64::from(step[0] & 0x7f) * 250_000_000;
         now_ns = if step[0] & 0x80 == 0 { now_ns + moved_ns } else { now_ns - moved_ns };
         let place = u16::from_le_bytes([step[2], step[3]]);
-        let payload_len = u32::from(u16::from_le_bytes([step[4], step[5]]));
+        // Long payloads are rare, since the model takes its time over them.
+        let longest = if step[7] == 1 { u16::MAX } else { 2047 };
+        let payload_len = u32::from(u16::from_le_bytes([step[4], step[5]]) & longest);
         let (name, more) = (step[1] & 0x0f, place & 1 == 1);
         let fragment = Fragment { id: 7, offset_bytes: place & 0xfff8, more };
         let packet = packet(name, payload_len);
