@@ -4,6 +4,7 @@
 //! real filter. Each step consumes the value of the step before, so no other order compiles.
 
 use std::io;
+use std::ops::AddAssign;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -108,6 +109,14 @@ pub struct RingStats {
     pub drops: u64,
     /// Times the ring stood frozen because every block was full.
     pub freezes: u64,
+}
+
+impl AddAssign for RingStats {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.drops += other.drops;
+        self.freezes += other.freezes;
+    }
 }
 
 /// An open ring on one interface. Closing it unmaps the ring and leaves the group.
