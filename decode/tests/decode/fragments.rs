@@ -321,6 +321,16 @@ fn without_its_first_fragment_a_datagram_is_credited_with_ports_zero() {
 }
 
 #[test]
+fn a_second_first_fragment_does_not_change_the_flow_that_is_credited() {
+    let mut other = udp_datagram(100);
+    other[..4].copy_from_slice(&[0, 1, 0, 2]);
+    let mut rig = Rig::new();
+    rig.push(&piece(1, &udp_datagram(100), 0, 16)).push(&piece(1, &other, 0, 40));
+    rig.expire_after(61);
+    assert_eq!(credit(&rig.credited[0]), (2, 2, 96, 5000, 53));
+}
+
+#[test]
 fn a_credited_tcp_datagram_keeps_its_flags_but_no_sequence() {
     let mut data = raw(1, 0, true, &[&tcp(0)[..], &[0; 20]].concat());
     data[9] = 6;
