@@ -1,4 +1,6 @@
 //! What the generator says it made is what the packet path counts, from the file to the records.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use benches::mix::{Profile, Size};
 use benches::pcap_file::Writer;
