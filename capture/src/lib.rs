@@ -6,6 +6,7 @@
 //! `unsafe` lives in the private module `sys` alone.
 
 mod block;
+pub mod ethtool;
 mod fanout;
 mod file;
 mod filter;
@@ -14,6 +15,7 @@ mod interface;
 mod ring;
 #[allow(unsafe_code, reason = "the one door to the kernel's packet interface")]
 mod sys;
+pub mod trial;
 
 pub use block::{Block, Frames};
 pub use fanout::{Fanout, FanoutMode};

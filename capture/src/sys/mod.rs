@@ -4,6 +4,7 @@
 //! `include/uapi/linux/if_packet.h`; checked on Linux 6.18.
 
 mod block;
+pub(crate) mod ethtool;
 mod map;
 mod socket;
 
