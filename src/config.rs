@@ -1,11 +1,15 @@
 //! What the command line means: every value checked and typed once, at the edge.
 
-use std::net::IpAddr;
+mod cpus;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use capture::{Fanout, FanoutMode};
 
 use crate::cli::{Typed, UsageError};
+
+pub use cpus::parse as parse_cpus;
 
 /// Largest `--sample`: the wire carries the rate times 100 in 32 bits.
 const MAX_SAMPLE: u64 = 42_949_672;
@@ -25,8 +29,12 @@ pub struct Config {
     pub backend: Option<Backend>,
     /// `--sample`; `None` leaves it to the device.
     pub sample: Option<u32>,
-    /// Conversations held at once.
+    /// Conversations held at once, all readers together.
     pub max_flows: usize,
+    /// Ceiling for rings, tables and queues, MiB.
+    pub max_memory_mib: usize,
+    /// Where the status server listens, if anywhere.
+    pub status: Option<SocketAddr>,
     /// Count of `-v`.
     pub verbose: u8,
 }
@@ -34,7 +42,7 @@ pub struct Config {
 /// Where frames come from.
 #[derive(Debug)]
 pub enum Source {
-    /// A ring on an interface.
+    /// Rings on interfaces.
     Live(Live),
     /// A capture file, in packet time.
     Replay(Replay),
@@ -43,20 +51,35 @@ pub enum Source {
 /// Settings of a live capture.
 #[derive(Debug)]
 pub struct Live {
-    /// Interface name as given.
-    pub interface: String,
+    /// Interface names as given, at least one, each once.
+    pub interfaces: Vec<String>,
+    /// Reader threads for each interface.
+    pub readers: Readers,
     /// pcap-filter(7) expression.
     pub filter: Option<String>,
     /// Bytes captured of a packet.
     pub snap_bytes: u32,
     /// Promiscuous mode.
     pub promiscuous: bool,
-    /// Ring size, MiB.
-    pub buffer_mib: usize,
+    /// Size of each reader's ring, bytes.
+    pub buffer_bytes: usize,
+    /// Size of a block of the ring, bytes; a power of two, at most `buffer_bytes`.
+    pub block_bytes: usize,
+    /// Retire timeout of a block, ms.
+    pub retire_ms: u32,
     /// Group to join.
     pub fanout: Option<Fanout>,
-    /// CPU to pin the reader to; `None` chooses.
-    pub cpu: Option<usize>,
+    /// CPUs to pin readers to; empty chooses.
+    pub cpus: Vec<usize>,
+}
+
+/// How many reader threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// As many as the interface has receive queues, and CPUs allow.
+    Auto,
+    /// So many, 1–64.
+    Exactly(usize),
 }
 
 /// Settings of a replay.
@@ -64,6 +87,8 @@ pub struct Live {
 pub struct Replay {
     /// The file; `-` is standard input.
     pub path: PathBuf,
+    /// Reader threads that share the frames.
+    pub readers: Readers,
     /// Bytes looked at of a packet.
     pub snap_bytes: u32,
     /// Gives records their direction.
@@ -125,49 +150,112 @@ impl Config {
             backend,
             sample: sample(typed)?,
             max_flows: number(typed, "max-flows", 1, 1 << 31)?.map_or(2_000_000, |n| n as usize),
+            max_memory_mib: number(typed, "max-memory", 64, 1 << 24)?.map_or(1024, |n| n as usize),
+            status: status(typed)?,
             verbose: typed.verbose,
         })
     }
 }
 
 fn source(typed: &Typed) -> Result<Source, UsageError> {
-    match (typed.one("interface"), typed.one("read")) {
-        (Some(_), Some(_)) => {
-            Err(UsageError("--interface and --read exclude each other".to_owned()))
-        }
-        (Some(name), None) => live(typed, name).map(Source::Live),
-        (None, Some(path)) => {
-            for flag in ["promisc", "fanout-group", "buffer-size", "cpus", "filter"] {
-                if typed.has(flag) {
-                    return Err(UsageError(format!("--{flag} has no meaning with --read")));
-                }
-            }
-            let local_mac = typed.one("local-mac").map(mac).transpose()?;
-            let snap_bytes = snap_bytes(typed, FULL_SNAPLEN)?;
-            Ok(Source::Replay(Replay { path: path.into(), snap_bytes, local_mac }))
-        }
-        (None, None) => Err(missing("interface")),
+    match (typed.has("interface"), typed.one("read")) {
+        (true, Some(_)) => Err(UsageError("--interface and --read exclude each other".to_owned())),
+        (true, None) => live(typed).map(Source::Live),
+        (false, Some(path)) => replay(typed, path).map(Source::Replay),
+        (false, None) => Err(missing("interface")),
     }
 }
 
-fn live(typed: &Typed, name: &str) -> Result<Live, UsageError> {
+fn replay(typed: &Typed, path: &str) -> Result<Replay, UsageError> {
+    const LIVE_ONLY: [&str; 7] =
+        ["promisc", "fanout-group", "buffer-size", "block-size", "retire-ms", "cpus", "filter"];
+    if let Some(flag) = LIVE_ONLY.iter().find(|flag| typed.has(flag)) {
+        return Err(UsageError(format!("--{flag} has no meaning with --read")));
+    }
+    Ok(Replay {
+        path: path.into(),
+        readers: readers(typed)?,
+        snap_bytes: snap_bytes(typed, FULL_SNAPLEN)?,
+        local_mac: typed.one("local-mac").map(mac).transpose()?,
+    })
+}
+
+fn live(typed: &Typed) -> Result<Live, UsageError> {
     if typed.has("local-mac") {
         return Err(UsageError("--local-mac has no meaning without --read".to_owned()));
     }
+    let mut interfaces: Vec<String> = Vec::new();
+    for name in typed.all("interface") {
+        if interfaces.contains(name) {
+            return Err(UsageError(format!("--interface {name} was given twice")));
+        }
+        interfaces.push(name.clone());
+    }
+    let (buffer_bytes, block_bytes) = ring(typed)?;
+    let cpus = match typed.one("cpus") {
+        Some(text) => cpus::parse(text).map_err(|expected| invalid("cpus", text, expected))?,
+        None => Vec::new(),
+    };
+    Ok(Live {
+        interfaces,
+        readers: readers(typed)?,
+        filter: typed.one("filter").map(str::to_owned),
+        snap_bytes: snap_bytes(typed, HEADERS_SNAPLEN)?,
+        promiscuous: typed.has("promisc"),
+        buffer_bytes,
+        block_bytes,
+        retire_ms: number(typed, "retire-ms", 1, 10_000)?.map_or(10, |n| n as u32),
+        fanout: fanout(typed)?,
+        cpus,
+    })
+}
+
+/// Bytes of the ring and of a block.
+fn ring(typed: &Typed) -> Result<(usize, usize), UsageError> {
+    let block_kib = number(typed, "block-size", 64, 65_536)?.unwrap_or(1024);
+    if !block_kib.is_power_of_two() {
+        return Err(invalid("block-size", &block_kib.to_string(), "expected a power of two"));
+    }
+    let buffer_kib = number(typed, "buffer-size", 1, 65_536)?.unwrap_or(128) << 10;
+    if buffer_kib < 2 * block_kib {
+        let expected = format!("expected at least two blocks of {block_kib} KiB");
+        return Err(invalid("buffer-size", &(buffer_kib >> 10).to_string(), &expected));
+    }
+    Ok(((buffer_kib as usize) << 10, (block_kib as usize) << 10))
+}
+
+fn fanout(typed: &Typed) -> Result<Option<Fanout>, UsageError> {
     let mode = match typed.one("fanout-mode") {
         Some(text) => text.parse().map_err(|error: &str| invalid("fanout-mode", text, error))?,
         None => FanoutMode::default(),
     };
     let group = number(typed, "fanout-group", 0, 65_535)?;
-    Ok(Live {
-        interface: name.to_owned(),
-        filter: typed.one("filter").map(str::to_owned),
-        snap_bytes: snap_bytes(typed, HEADERS_SNAPLEN)?,
-        promiscuous: typed.has("promisc"),
-        buffer_mib: number(typed, "buffer-size", 1, 65_536)?.map_or(128, |n| n as usize),
-        fanout: group.map(|group| Fanout { group: group as u16, mode }),
-        cpu: number(typed, "cpus", 0, 65_535)?.map(|n| n as usize),
-    })
+    Ok(group.map(|group| Fanout { group: group as u16, mode }))
+}
+
+fn readers(typed: &Typed) -> Result<Readers, UsageError> {
+    match typed.one("readers") {
+        Some("auto") => Ok(Readers::Auto),
+        Some(text) => match text.parse() {
+            Ok(n) if (1..=64).contains(&n) => Ok(Readers::Exactly(n)),
+            _ => Err(invalid("readers", text, "expected auto or a number from 1 to 64")),
+        },
+        None => Ok(Readers::Exactly(1)),
+    }
+}
+
+/// Port 0 means no server, whatever the host.
+fn status(typed: &Typed) -> Result<Option<SocketAddr>, UsageError> {
+    let Some(port) = number(typed, "status-port", 0, 65_535)?.filter(|&port| port != 0) else {
+        return Ok(None);
+    };
+    let Some(host) = typed.one("status-host") else {
+        return Ok(Some((Ipv4Addr::LOCALHOST, port as u16).into()));
+    };
+    let mut found = (host, port as u16)
+        .to_socket_addrs()
+        .map_err(|error| invalid("status-host", host, &error.to_string()))?;
+    found.next().map(Some).ok_or_else(|| invalid("status-host", host, "no address found"))
 }
 
 fn snap_bytes(typed: &Typed, default: u32) -> Result<u32, UsageError> {

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod log;
 mod probe;
+mod status;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

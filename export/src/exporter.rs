@@ -35,6 +35,8 @@ const MAX_WAITING_RECORDS: usize = 2_000_000;
 const MAX_COVERED_S: u64 = 15;
 /// The same capture gives the same sample.
 const REPLAY_SEED: u64 = 0x6b_7072_6f62_6501;
+/// How soon a finish notices that it should hurry.
+const HURRY_CHECK: Duration = Duration::from_millis(50);
 /// What [`ExporterHandle::finish`] waits beyond its deadline.
 const GRACE: Duration = SECOND;
 const LONGEST_FINISH: Duration = Duration::from_secs(365 * 86_400);
@@ -86,7 +88,8 @@ pub fn start(outputs: Vec<Output>, intake: Intake) -> Result<ExporterHandle, Sta
         early_releases: Count::default(),
         outputs: output_stats,
     });
-    let (control, finish) = bounded(1);
+    // The deadline, and one that comes sooner.
+    let (control, finish) = bounded(2);
     let (ended, done) = bounded(1);
     let exporter = Exporter::new(intake, sinks, Arc::clone(&stats), finish, Arc::clone(&wake));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -132,21 +135,50 @@ impl ExporterHandle {
     /// not accepted `within` this time is counted as lost. Feeds should be gone before: a record
     /// sent while finishing may be counted as sent only.
     pub fn finish(self, within: Duration) -> Summary {
-        let within = within.min(LONGEST_FINISH);
-        // The thread may have ended after a fault.
-        let _ = self.control.send(Instant::now() + within);
-        self.wake.notify_one();
-        match self.done.recv_timeout(within + GRACE) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                if self.thread.join().is_err() {
-                    error!("the exporter has failed");
-                }
+        self.finish_unless(within, || false, within)
+    }
+
+    /// Like [`Self::finish`], but as soon as `hurry` is true, only `hurry_within` more is waited.
+    pub fn finish_unless(
+        self,
+        within: Duration,
+        hurry: impl Fn() -> bool,
+        hurry_within: Duration,
+    ) -> Summary {
+        let mut deadline = self.set_deadline(within);
+        let mut hurried = false;
+        loop {
+            if !hurried && hurry() {
+                hurried = true;
+                deadline = deadline.min(self.set_deadline(hurry_within));
             }
-            Err(RecvTimeoutError::Timeout) => error!("the exporter hangs, most likely in a write"),
+            match self.done.recv_timeout(HURRY_CHECK) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                    if self.thread.join().is_err() {
+                        error!("the exporter has failed");
+                    }
+                    break;
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline + GRACE => {
+                    error!("the exporter hangs, most likely in a write");
+                    break;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
         let mut summary = self.stats.summary();
         summary.settle();
         summary
+    }
+}
+
+impl ExporterHandle {
+    fn set_deadline(&self, within: Duration) -> Instant {
+        let deadline = Instant::now() + within.min(LONGEST_FINISH);
+        // The thread may have ended after a fault.
+        let _ = self.control.send(deadline);
+        self.wake.notify_one();
+        deadline
     }
 }
 
@@ -315,15 +347,14 @@ impl Exporter {
 
     /// Learns that it is time to finish, also from a handle that was dropped.
     fn hear_finish(&mut self) {
-        if self.deadline.is_none() {
-            match self.finish.try_recv() {
-                Ok(deadline) => self.deadline = Some(deadline),
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) if self.input_ended => {
-                    self.deadline = Some(Instant::now() + 10 * SECOND);
-                }
-                Err(TryRecvError::Disconnected) => {}
+        match self.finish.try_recv() {
+            Ok(deadline) => {
+                self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));
             }
+            Err(TryRecvError::Disconnected) if self.input_ended && self.deadline.is_none() => {
+                self.deadline = Some(Instant::now() + 10 * SECOND);
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! leaves when every reader has passed it, sorted by time and by the conversation's first frame,
 //! so that the output does not depend on how conversations were spread over readers.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use flowtable::Record;
@@ -89,9 +90,20 @@ impl Order {
         let (second, mut records) = self.waiting.pop_first()?;
         self.waiting_records -= records.len();
         // Stable: both directions of a conversation share the key and come from one reader.
-        records.sort_by_key(|record| (record.time_ns, record.first_frame));
+        records.sort_by(in_order);
         Some(Second { second, records, early: open })
     }
+}
+
+/// By time and first frame; conversations that began with lost fragments share the latter, so
+/// their endpoints decide.
+fn in_order(a: &Record, b: &Record) -> Ordering {
+    let endpoints = |record: &Record| {
+        let (src, dst) = ((record.src, record.src_port), (record.dst, record.dst_port));
+        (src.min(dst), src.max(dst), record.protocol, record.vlan)
+    };
+    let frames = (a.time_ns, a.first_frame).cmp(&(b.time_ns, b.first_frame));
+    frames.then_with(|| endpoints(a).cmp(&endpoints(b)))
 }
 
 #[cfg(test)]

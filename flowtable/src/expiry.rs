@@ -64,6 +64,11 @@ impl FlowTable {
     /// Visits every conversation. For replay: call at each tick, every 2 s of packet time from the
     /// first frame on, before the packets that follow it.
     pub fn tick(&mut self, now: Moment, sink: &mut impl FnMut(Record)) {
+        if self.is_empty() {
+            // Nothing to visit, and what follows starts at the front again.
+            self.store.reset();
+            return;
+        }
         let quarter = now.quarter();
         let mut due = std::mem::take(&mut self.due_now);
         due.clear();
@@ -97,7 +102,7 @@ impl FlowTable {
                 self.note_end(entry);
             }
         }
-        self.store.clear();
+        self.store.remove_all();
         self.due_now = all;
     }
 

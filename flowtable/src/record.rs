@@ -25,6 +25,7 @@ pub struct Record {
     /// When the record was cut, ns since the Unix epoch. In replay, the export tick in packet time.
     pub time_ns: u64,
     /// Number of the conversation's first frame in the capture; orders records cut at one tick.
+    /// `u64::MAX` for one that began with fragments which never became a datagram.
     pub first_frame: u64,
     /// Source address.
     pub src: IpAddr,

@@ -82,8 +82,13 @@ impl Store {
     }
 
     /// Everything out; keeps the memory.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn remove_all(&mut self) {
         self.index.clear();
+        self.reset();
+    }
+
+    /// Gives entries out from the first on again. Nothing may be in the index.
+    pub(crate) fn reset(&mut self) {
         self.hot.clear();
         self.cold.clear();
         self.free_len = 0;

@@ -47,7 +47,11 @@ const fn value(
 
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
-    Flag { short: Some('i'), ..value(CAPTURE, "interface", "NAME", "Interface to capture on") },
+    Flag {
+        short: Some('i'),
+        kind: Kind::Repeated("NAME"),
+        ..value(CAPTURE, "interface", "", "Interface to capture on; may be repeated")
+    },
     value(
         CAPTURE,
         "read",
@@ -55,6 +59,18 @@ pub const FLAGS: &[Flag] = &[
         "Replay a pcap or pcapng file (also gzipped; - is standard input)",
     ),
     value(CAPTURE, "local-mac", "MAC", "With --read: MAC of the probe's host, gives the direction"),
+    value(
+        CAPTURE,
+        "readers",
+        "N",
+        "Reader threads for each interface or the file, or auto [default: 1]",
+    ),
+    value(
+        CAPTURE,
+        "cpus",
+        "LIST",
+        "CPUs that readers are pinned to, like 0,2-5 [default: those allowed, near the interface]",
+    ),
     value(
         CAPTURE,
         "filter",
@@ -65,13 +81,26 @@ pub const FLAGS: &[Flag] = &[
         CAPTURE,
         "snaplen",
         "BYTES",
-        "Capture at most so many bytes of a packet [default: 256, all that counting needs; 0: everything]",
+        "Capture at most so many bytes of a packet [default: 256, all that counting needs; 0: \
+         everything]",
     ),
     Flag {
         kind: Kind::Switch,
         ..value(CAPTURE, "promisc", "", "Capture packets for other hosts, too")
     },
-    value(CAPTURE, "buffer-size", "MIB", "Size of the capture ring [default: 128]"),
+    value(CAPTURE, "buffer-size", "MIB", "Size of each reader's capture ring [default: 128]"),
+    value(
+        CAPTURE,
+        "block-size",
+        "KIB",
+        "Size of a block of the ring, a power of two [default: 1024]",
+    ),
+    value(
+        CAPTURE,
+        "retire-ms",
+        "MS",
+        "The kernel hands over a block that is not full after this time [default: 10]",
+    ),
     Flag {
         aliases: &["fanout"],
         ..value(
@@ -85,15 +114,21 @@ pub const FLAGS: &[Flag] = &[
         CAPTURE,
         "fanout-mode",
         "MODE",
-        "How the group spreads packets: hash, lb or cpu [default: hash]",
+        "How a group spreads packets: hash, lb, cpu, qm or ebpf [default: hash for --fanout-group, \
+         ebpf among the readers of one probe]",
     ),
     value(
         CAPTURE,
-        "cpus",
-        "LIST",
-        "CPU that the reader is pinned to [default: one of those allowed]",
+        "max-flows",
+        "N",
+        "Conversations held at once, all readers together [default: 2000000]",
     ),
-    value(CAPTURE, "max-flows", "N", "Conversations held at once [default: 2000000]"),
+    value(
+        CAPTURE,
+        "max-memory",
+        "MIB",
+        "Ceiling for rings, tables and queues; lowers --max-flows where needed [default: 1024]",
+    ),
     value(CAPTURE, "sample", "N", "Export 1 of N flows [default: the device's rate]"),
     value(DEVICE, "device-id", "ID", "Report as the device of this id"),
     value(
@@ -122,6 +157,8 @@ pub const FLAGS: &[Flag] = &[
             "json, json:PATH or kflow; may be repeated [default: kflow with credentials, else json]",
         )
     },
+    value(GENERAL, "status-host", "ADDRESS", "Address of the status server [default: 127.0.0.1]"),
+    value(GENERAL, "status-port", "PORT", "Port of the status server [default: 0, no server]"),
     Flag {
         short: Some('v'),
         kind: Kind::Count,

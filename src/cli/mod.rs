@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_flag_given_twice_is_an_error_that_names_it() {
-        let text = run("-i a -i b").unwrap_err();
-        assert!(text.contains("--interface") && text.contains("multiple times"), "{text}");
+        let text = run("--snaplen 1 --snaplen 2").unwrap_err();
+        assert!(text.contains("--snaplen") && text.contains("multiple times"), "{text}");
     }
 
     #[test]

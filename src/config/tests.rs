@@ -80,6 +80,22 @@ fn groups_and_modes_are_read() {
 }
 
 #[test]
+fn several_interfaces_and_readers_are_read() {
+    let line = "-i eth0 -ieth1 --readers auto --cpus 0,2-3 --block-size 64 --buffer-size 1";
+    let Source::Live(live) = meaning(line, &[]).unwrap().source else { panic!() };
+    assert_eq!(live.interfaces, ["eth0", "eth1"]);
+    assert_eq!((live.readers, live.cpus), (Readers::Auto, vec![0, 2, 3]));
+    assert_eq!((live.buffer_bytes, live.block_bytes), (1 << 20, 1 << 16));
+}
+
+#[test]
+fn a_status_host_without_a_port_starts_nothing() {
+    assert_eq!(meaning("-i eth0 --status-host 127.0.0.1", &[]).unwrap().status, None);
+    let status = meaning("-i eth0 --status-port 9000", &[]).unwrap().status;
+    assert_eq!(status, Some("127.0.0.1:9000".parse().unwrap()));
+}
+
+#[test]
 fn sample_rates_of_zero_and_one_both_mean_all() {
     for (text, expected) in [("0", 1), ("1", 1), ("42949672", 42_949_672)] {
         let config = meaning(&format!("-i eth0 --sample {text}"), &[]).unwrap();
@@ -109,6 +125,12 @@ fn wrong_values_are_refused_in_one_line_that_names_the_flag() {
         ("--read x.pcap --local-mac 1:2:3", "'1:2:3' for --local-mac: expected six bytes"),
         ("-i eth0 --local-mac 00:1c:42:60:bb:37", "--local-mac has no meaning without --read"),
         ("-i eth0 --max-flows 0", "--max-flows: expected a whole number from 1"),
+        ("-i eth0 -i eth0", "--interface eth0 was given twice"),
+        ("-i eth0 --readers 0", "--readers: expected auto or a number from 1 to 64"),
+        ("-i eth0 --cpus 3-1", "--cpus: expected CPU numbers and ranges like 0,2-5"),
+        ("-i eth0 --block-size 96", "--block-size: expected a power of two"),
+        ("-i eth0 --buffer-size 1", "--buffer-size: expected at least two blocks of 1024 KiB"),
+        ("-i eth0 --status-port 65536", "--status-port: expected a whole number from 0 to 65535"),
     ] {
         let text = refusal(line);
         assert!(text.contains(expected), "{line}: {text}");

@@ -8,6 +8,7 @@ use flowtable::Moment;
 use tracing::{info, warn};
 
 use super::reader::Reader;
+use crate::status::ReaderStatus;
 
 /// How long to wait for a block; also how late the clock hand may come on an idle link.
 const WAIT: Duration = Duration::from_millis(50);
@@ -40,16 +41,18 @@ impl Clock {
 pub(super) fn run(
     ring: &mut Ring,
     reader: &mut Reader,
+    place: &ReaderStatus,
     stop: &AtomicBool,
-) -> Result<RingStats, CaptureError> {
+) -> Result<(), CaptureError> {
     let clock = Clock { start: Instant::now() };
-    let mut watch = Watch::new();
+    let mut watch = Watch::new(place);
     let result = capture(ring, reader, stop, &clock, &mut watch);
     // What the kernel had handed over before the stop is ours to count.
     drain(ring, reader, &clock);
     reader.flush(clock.now());
-    result?;
-    ring.stats()
+    let stats = result.and_then(|()| ring.stats());
+    place.leave(reader.counters(*stats.as_ref().unwrap_or(&watch.last)));
+    stats.map(|_| ())
 }
 
 fn capture(
@@ -57,7 +60,7 @@ fn capture(
     reader: &mut Reader,
     stop: &AtomicBool,
     clock: &Clock,
-    watch: &mut Watch,
+    watch: &mut Watch<'_>,
 ) -> Result<(), CaptureError> {
     let mut handed_over = Instant::now();
     while !stop.load(Ordering::Relaxed) && reader.is_heard() {
@@ -73,7 +76,7 @@ fn capture(
             reader.hand_over();
             handed_over = Instant::now();
         }
-        watch.statistics(ring)?;
+        watch.statistics(ring, reader)?;
     }
     Ok(())
 }
@@ -84,31 +87,37 @@ fn drain(ring: &mut Ring, reader: &mut Reader, clock: &Clock) -> u64 {
     for _ in 0..ring.blocks() {
         let Some(mut block) = ring.next_block() else { break };
         let now = clock.now();
-        for frame in block.frames() {
+        let mut frames = block.frames();
+        for frame in &mut frames {
             reader.frame(&frame, reader.frames(), now);
         }
+        reader.lost_in_block(frames.lost());
+        reader.count_group();
         drop(block);
         reader.sweep(now);
     }
     reader.frames() - before
 }
 
-/// Says in the log what an operator wants to know, once per change.
-struct Watch {
+/// Tells status and log what an operator wants to know.
+struct Watch<'a> {
+    place: &'a ReaderStatus,
     down: bool,
     read: Instant,
     warned: Option<Instant>,
     last: RingStats,
+    warned_drops: u64,
 }
 
-impl Watch {
-    fn new() -> Self {
-        Self { down: false, read: Instant::now(), warned: None, last: RingStats::default() }
+impl<'a> Watch<'a> {
+    fn new(place: &'a ReaderStatus) -> Self {
+        let (read, last) = (Instant::now(), RingStats::default());
+        Self { place, down: false, read, warned: None, last, warned_drops: 0 }
     }
 
     fn down(&mut self, error: &std::io::Error) {
         if !self.down {
-            warn!("the interface is down ({error}); waiting for it to come back");
+            warn!("{} is down ({error}); waiting for it to come back", self.place.source);
         }
         self.down = true;
         // The state stands until frames come again; poll returns at once meanwhile.
@@ -117,28 +126,30 @@ impl Watch {
 
     fn frames(&mut self, received: u64) {
         if self.down && received > 0 {
-            info!("the interface is back");
+            info!("{} is back", self.place.source);
             self.down = false;
         }
     }
 
-    fn statistics(&mut self, ring: &mut Ring) -> Result<(), CaptureError> {
+    fn statistics(&mut self, ring: &mut Ring, reader: &Reader) -> Result<(), CaptureError> {
         if self.read.elapsed() < STATISTICS {
             return Ok(());
         }
         self.read = Instant::now();
-        let now = ring.stats()?;
+        self.last = ring.stats()?;
+        let last = self.last;
+        self.place.offer(|| reader.counters(last));
         let quiet = self.warned.is_none_or(|warned| warned.elapsed() >= WARNING);
-        if now.drops > self.last.drops && quiet {
+        if last.drops > self.warned_drops && quiet {
             warn!(
-                "the kernel dropped {} packets ({} of {} so far); consider a larger --buffer-size \
-                 or --sample",
-                now.drops - self.last.drops,
-                now.drops,
-                now.packets
+                "{}: the kernel dropped {} packets more ({} of {}); consider a larger \
+                 --buffer-size, more --readers or --sample",
+                self.place.source,
+                last.drops - self.warned_drops,
+                last.drops,
+                last.packets
             );
-            self.warned = Some(self.read);
-            self.last = now;
+            (self.warned, self.warned_drops) = (Some(self.read), last.drops);
         }
         Ok(())
     }

@@ -1,15 +1,18 @@
 //! A reader's inner loop: frames to packets to records to batches. The same for live and replay.
 
-use capture::Frame;
+use capture::{Frame, RingStats};
 use decode::fragments::Reassembler;
 use decode::{Link, Outcome};
 use export::Feed;
-use flowtable::{FlowTable, Group, Moment, Record, TableStats};
+use flowtable::{FlowTable, Group, Moment, Record};
 
 use super::counters::FrameStats;
+use crate::status::Counters;
 
 /// Records in a batch before it is handed over.
 const BATCH: usize = 512;
+/// Fragments that never became a datagram belong to no single frame.
+const NO_FRAME: u64 = u64::MAX;
 
 /// One reader's flow state. Owned by its thread, shared with nobody.
 pub(super) struct Reader {
@@ -66,6 +69,7 @@ impl Reader {
         }
         let Some(link) = self.link.1 else {
             self.stats.unsupported_link += 1;
+            self.stats.unsupported_linktype = frame.linktype;
             return;
         };
         let input = decode::Frame {
@@ -105,12 +109,12 @@ impl Reader {
     }
 
     /// Replay: the export tick at `now`.
-    pub(super) fn tick(&mut self, now: Moment) -> bool {
+    pub(super) fn tick(&mut self, now: Moment) {
         self.count_group();
         self.expire_fragments(now);
         self.table.tick(now, &mut |record| self.outbox.push(record));
         self.hand_over();
-        self.outbox.alive && self.outbox.feed.tick(now.wall_ns)
+        self.outbox.alive = self.outbox.alive && self.outbox.feed.tick(now.wall_ns);
     }
 
     /// Hands the records at hand to the exporter.
@@ -124,7 +128,7 @@ impl Reader {
         let mut credits = Vec::new();
         self.reassembler.flush(&mut |packet| credits.push(*packet));
         for packet in credits {
-            self.commit(packet, self.frames, now);
+            self.commit(packet, NO_FRAME, now);
         }
         self.count_group();
         self.table.flush(now, &mut |record| self.outbox.push(record));
@@ -142,19 +146,16 @@ impl Reader {
         self.frames
     }
 
-    /// True when time may pass in one step.
-    pub(super) fn holds_nothing(&self) -> bool {
-        self.table.is_empty() && self.group.is_empty() && self.reassembler.is_empty()
+    /// Counts frames that the ring announced but could not give.
+    pub(super) fn lost_in_block(&mut self, frames: u32) {
+        self.stats.broken += u64::from(frames);
     }
 
-    pub(super) fn stats(&self) -> (FrameStats, TableStats) {
-        let stats = FrameStats {
-            frames: self.frames,
-            linktype: self.link.0,
-            reassembly: self.reassembler.stats(),
-            ..self.stats.clone()
-        };
-        (stats, self.table.stats())
+    /// Counters as of now.
+    pub(super) fn counters(&self, ring: RingStats) -> Counters {
+        let reassembly = self.reassembler.stats();
+        let frames = FrameStats { frames: self.frames, reassembly, ..self.stats.clone() };
+        Counters { ring, frames, table: self.table.stats() }
     }
 
     /// Off the common path: a fragment may complete a datagram, and push others out.
@@ -173,7 +174,10 @@ impl Reader {
             .reassembler
             .push(now.elapsed_ns, &packet, fragment, payload, &mut |credit| credits.push(*credit))
             .map(|datagram| datagram.packet);
-        for packet in credits.into_iter().chain(whole) {
+        for packet in credits {
+            self.commit(packet, NO_FRAME, now);
+        }
+        if let Some(packet) = whole {
             self.commit(packet, number, now);
         }
     }
@@ -182,7 +186,7 @@ impl Reader {
         let mut credits = Vec::new();
         self.reassembler.expire(now.elapsed_ns, &mut |credit| credits.push(*credit));
         for packet in credits {
-            self.commit(packet, self.frames, now);
+            self.commit(packet, NO_FRAME, now);
         }
         self.count_group();
     }

@@ -1,103 +1,124 @@
 //! Replay: a capture file through the same code, in packet time.
 
-use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use capture::{CaptureFile, FileError};
-use flowtable::Ticks;
+use capture::{CaptureFile, FileError, Frame};
+use flowtable::{Moment, Ticks};
 use tracing::warn;
 
+use super::progress::Progress;
 use super::reader::Reader;
+use super::share::Dealer;
 
-/// Reads the file to its end, or until `stop` is set.
+/// After so many ticks without a frame nothing is left to expire: fragments wait 60 s, the
+/// conversation they are credited to 15 s more and then 60 s.
+const QUIET_TICKS: u32 = 80;
+
+/// Who takes the frames.
+pub(super) enum Player {
+    /// The only reader, on this thread.
+    Alone(Box<Reader>),
+    /// Several, each on a thread of its own.
+    Dealt(Dealer),
+}
+
+impl Player {
+    #[inline]
+    fn frame(&mut self, frame: &Frame<'_>, number: u64, now: Moment) -> bool {
+        match self {
+            Self::Alone(reader) => {
+                reader.frame(frame, number, now);
+                true
+            }
+            Self::Dealt(dealer) => dealer.frame(frame, number, now),
+        }
+    }
+
+    fn tick(&mut self, now: Moment) {
+        match self {
+            Self::Alone(reader) => reader.tick(now),
+            // A reader that has ended is noticed with the next frame.
+            Self::Dealt(dealer) => drop(dealer.tick(now)),
+        }
+    }
+
+    /// Called at each end of a block of the file; false when nobody listens any more.
+    fn pause(&mut self) -> bool {
+        match self {
+            Self::Alone(reader) => {
+                reader.count_group();
+                reader.is_heard()
+            }
+            Self::Dealt(_) => true,
+        }
+    }
+
+    fn end(self, now: Moment) -> Option<Reader> {
+        match self {
+            Self::Alone(mut reader) => {
+                reader.flush(now);
+                Some(*reader)
+            }
+            Self::Dealt(dealer) => {
+                dealer.end(now);
+                None
+            }
+        }
+    }
+}
+
+/// Reads the file to its end, or until `stop` is set. Gives back a reader that played alone.
 ///
 /// # Errors
 /// Reading failed or the file is damaged; what came before has been exported all the same.
 pub(super) fn run(
     file: &mut CaptureFile,
-    snap_bytes: u32,
     path: &Path,
-    reader: &mut Reader,
+    snap_bytes: u32,
+    mut player: Player,
     stop: &AtomicBool,
-) -> Result<(), FileError> {
+) -> (Option<Reader>, Result<(), FileError>) {
     let mut ticks = Ticks::default();
-    let mut progress = Progress::new(path);
-    let result = frames(file, snap_bytes, reader, stop, &mut ticks, &mut progress);
-    reader.flush(ticks.now());
-    progress.end();
+    let result = frames(file, path, snap_bytes as usize, &mut player, &mut ticks, stop);
+    let reader = player.end(ticks.now());
     if file.is_truncated() {
         warn!("{}: the file ends inside a record", path.display());
     }
-    result
+    (reader, result)
 }
 
 fn frames(
     file: &mut CaptureFile,
-    snap_bytes: u32,
-    reader: &mut Reader,
-    stop: &AtomicBool,
+    path: &Path,
+    snap_bytes: usize,
+    player: &mut Player,
     ticks: &mut Ticks,
-    progress: &mut Progress<'_>,
+    stop: &AtomicBool,
 ) -> Result<(), FileError> {
-    let snap_bytes = snap_bytes as usize;
+    let mut progress = Progress::new(path);
+    let mut number = 0;
     while let Some(mut block) = file.next_block()? {
         for mut frame in block.frames() {
             let now = ticks.advance(frame.time_ns);
             if ticks.is_due() {
                 // Packets before the tick count in the records cut at it.
-                reader.count_group();
-                while let Some(tick) = ticks.take(reader.holds_nothing()) {
-                    reader.tick(tick);
+                let mut quiet = 0;
+                while let Some(tick) = ticks.take(quiet >= QUIET_TICKS) {
+                    player.tick(tick);
+                    quiet += 1;
                 }
             }
             frame.data = &frame.data[..frame.data.len().min(snap_bytes)];
-            reader.frame(&frame, reader.frames(), now);
+            if !player.frame(&frame, number, now) {
+                return Ok(());
+            }
+            number += 1;
         }
-        // Packets borrow nothing, but a decoder may: the block's bytes go with it.
-        reader.count_group();
-        if stop.load(Ordering::Relaxed) || !reader.is_heard() {
+        if stop.load(Ordering::Relaxed) || !player.pause() {
             return Ok(());
         }
-        progress.show(file.progress(), reader.frames());
+        progress.show(file.progress(), number);
     }
     Ok(())
-}
-
-/// A line on the terminal that is written over, for replays longer than a second.
-struct Progress<'a> {
-    path: &'a Path,
-    start: Instant,
-    shown: Option<Instant>,
-    terminal: bool,
-}
-
-impl<'a> Progress<'a> {
-    fn new(path: &'a Path) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { path, start: Instant::now(), shown: None, terminal }
-    }
-
-    fn show(&mut self, (read, size): (u64, u64), frames: u64) {
-        let since = self.shown.unwrap_or(self.start + Duration::from_millis(800)).elapsed();
-        if !self.terminal || since < Duration::from_millis(200) {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let rate = frames as f64 / self.start.elapsed().as_secs_f64() / 1e6;
-        let mut line = format!("\r{}: ", self.path.display());
-        if let Some(percent) = (read * 100).checked_div(size) {
-            line.push_str(&format!("{percent} %, "));
-        }
-        line.push_str(&format!("{frames} frames, {rate:.1} million a second\x1b[K"));
-        // Progress is a courtesy: a terminal that is gone changes nothing.
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    }
-
-    fn end(&self) {
-        if self.shown.is_some() {
-            let _ = std::io::stderr().write_all(b"\r\x1b[K");
-        }
-    }
 }

@@ -1,0 +1,208 @@
+//! What only unruly connections need, in a pool of fixed size.
+
+use std::io;
+
+use mem::Slab;
+
+use super::holes::Holes;
+use super::number::distance;
+
+/// How long a period of capture loss is remembered after its end.
+const LOSS_MEMORY_NS: u64 = 600_000_000_000;
+
+/// Both ways of one connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Detail {
+    pub(super) sides: [SideDetail; 2],
+}
+
+/// What is kept of one direction's stream, and what is counted of it until the next record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SideDetail {
+    pub(super) holes: Holes,
+    /// The sequence number last retransmitted, and how often in a row (spec 11.4.1).
+    pub(super) run_seq: u32,
+    pub(super) run_len: u8,
+    pub(super) in_run: bool,
+    /// The range last retransmitted, until it proved needless.
+    pub(super) resent: Option<(u32, u32)>,
+    /// What was sent before a retransmission timeout, until it is acknowledged.
+    pub(super) recover_to: Option<u32>,
+    /// Highest sequence number the peer reported by SACK.
+    pub(super) sacked_to: Option<u32>,
+    /// Since when this side's window is closed, µs.
+    pub(super) zero_since_us: u32,
+    pub(super) counts: Counts,
+}
+
+/// Since the last record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) fast: u32,
+    pub(super) timeout: u32,
+    pub(super) tail_probe: u32,
+    pub(super) needless: u32,
+    pub(super) late_fills: u32,
+    pub(super) duplicates: u32,
+    pub(super) gaps: u32,
+    pub(super) suspect_gaps: u32,
+    pub(super) suspect_fills: u32,
+    pub(super) holes_dropped: u32,
+    pub(super) sacks: u32,
+    pub(super) dsacks: u32,
+    pub(super) zero_transitions: u32,
+    pub(super) zero_us: u32,
+    pub(super) unseen_bytes: u64,
+}
+
+impl SideDetail {
+    /// Nothing in it matters any more once its counts are taken. `acked` is what the peer
+    /// acknowledged of this side.
+    fn is_idle(&self, acked: u32) -> bool {
+        self.holes.is_empty()
+            && self.counts == Counts::default()
+            && (!self.in_run || distance(acked, self.run_seq) > 0)
+    }
+}
+
+/// The details of all unruly connections of one table, and what is known of the capture's own loss.
+pub struct Details {
+    slab: Slab<Detail>,
+    free: Vec<u32>,
+    refused: u64,
+    /// Start and end of the latest period in which the capture lost packets, ns.
+    loss_ns: Option<(u64, u64)>,
+}
+
+impl Details {
+    /// Bytes of memory per connection that needs details.
+    pub const BYTES_EACH: usize = size_of::<Detail>() + size_of::<u32>();
+
+    /// Room for the details of `capacity` connections, committed as they come.
+    ///
+    /// # Errors
+    /// The kernel's refusal to map, or a capacity of 2³² or more.
+    pub fn with_capacity(capacity: usize) -> io::Result<Self> {
+        if u32::try_from(capacity).is_err() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self {
+            slab: Slab::with_capacity(capacity)?,
+            free: Vec::with_capacity(capacity),
+            refused: 0,
+            loss_ns: None,
+        })
+    }
+
+    /// Connections that have details now.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.slab.len() - self.free.len()
+    }
+
+    /// Times that a connection left the ordinary path and found no room.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Says that the capture lost packets between two packet times in ns. Gaps that appear in that
+    /// time are marked, and whatever fills them is not held against the network (design D7).
+    ///
+    /// Losses are usually learnt of about a second late; while they go on, `to_ns` may lie ahead.
+    pub fn note_capture_loss(&mut self, from_ns: u64, to_ns: u64) {
+        self.loss_ns = Some(match self.loss_ns {
+            Some((from, to)) if from <= to_ns && from_ns <= to => {
+                (from.min(from_ns), to.max(to_ns))
+            }
+            _ => (from_ns, to_ns),
+        });
+    }
+
+    /// Whether the capture was losing at `at_us`, a packet time shortly before `now_ns`.
+    pub(super) fn was_losing(&self, at_us: u32, now_ns: u64) -> bool {
+        self.loss_ns.is_some_and(|(from_ns, to_ns)| {
+            now_ns.saturating_sub(to_ns) < LOSS_MEMORY_NS
+                && distance(at_us, (from_ns / 1000) as u32) >= 0
+                && distance(at_us, (to_ns / 1000) as u32) <= 0
+        })
+    }
+
+    /// The details under `slot`, if it has any.
+    pub(super) fn get(&mut self, slot: u32) -> Option<&mut Detail> {
+        let index = slot.checked_sub(1)? as usize;
+        self.slab.as_mut_slice().get_mut(index)
+    }
+
+    /// The details under `slot`, which is filled when it was empty. `None` when there is no room.
+    pub(super) fn obtain(&mut self, slot: &mut u32) -> Option<&mut Detail> {
+        if *slot == 0 {
+            if let Some(free) = self.free.pop() {
+                *slot = free;
+                *self.get(free)? = Detail::default();
+            } else if let Some(index) = self.slab.push(Detail::default()) {
+                *slot = index as u32 + 1;
+            } else {
+                self.refused += 1;
+                return None;
+            }
+        }
+        self.get(*slot)
+    }
+
+    /// Gives the details under `slot` back and empties it.
+    pub(super) fn release(&mut self, slot: &mut u32) {
+        if *slot != 0 {
+            self.free.push(std::mem::take(slot));
+        }
+    }
+
+    /// Gives them back if nothing in them matters any more. `acked`: what was acknowledged of
+    /// either side.
+    pub(super) fn release_idle(&mut self, slot: &mut u32, acked: [u32; 2]) {
+        let idle = self.get(*slot).is_some_and(|detail| {
+            detail.sides.iter().zip(acked).all(|(side, acked)| side.is_idle(acked))
+        });
+        if idle {
+            self.release(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_pool_refuses_and_counts_until_one_is_given_back() {
+        let mut details = Details::with_capacity(2).unwrap();
+        let mut slots = [0; 3];
+        assert!(details.obtain(&mut slots[0]).is_some());
+        assert!(details.obtain(&mut slots[1]).is_some());
+        assert!(details.obtain(&mut slots[2]).is_none());
+        assert_eq!((details.in_use(), details.refused()), (2, 1));
+        details.release(&mut slots[0]);
+        assert_eq!((slots[0], details.in_use()), (0, 1));
+        assert!(details.obtain(&mut slots[2]).is_some());
+    }
+
+    #[test]
+    fn what_is_given_out_again_is_empty() {
+        let mut details = Details::with_capacity(1).unwrap();
+        let mut slot = 0;
+        details.obtain(&mut slot).unwrap().sides[0].counts.gaps = 5;
+        details.release(&mut slot);
+        assert_eq!(details.obtain(&mut slot).unwrap().sides[0].counts, Counts::default());
+    }
+
+    #[test]
+    fn periods_of_loss_that_touch_are_one() {
+        let mut details = Details::with_capacity(1).unwrap();
+        details.note_capture_loss(1_000_000, 2_000_000);
+        details.note_capture_loss(2_000_000, 3_000_000);
+        assert!(details.was_losing(1_500, 4_000_000));
+        assert!(details.was_losing(3_000, 4_000_000));
+        assert!(!details.was_losing(3_001, 4_000_000));
+        assert!(!details.was_losing(999, 4_000_000));
+    }
+}

@@ -1,0 +1,114 @@
+//! What the metrics need to know of one packet.
+
+use decode::Packet;
+
+use super::options::{self, SackBlocks, SynOptions, Timestamps};
+
+const TCP: u8 = 6;
+const FIXED_HEADER_BYTES: usize = 20;
+/// Version 4, header without options.
+const IPV4_PLAIN: u8 = 0x45;
+
+/// A TCP segment as captured, or several that offload merged (design D6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// When it passed, ns since the Unix epoch or any other fixed point.
+    pub time_ns: u64,
+    /// First sequence number.
+    pub seq: u32,
+    /// Acknowledgment number; means nothing without [`flags::ACK`](super::flags::ACK).
+    pub ack: u32,
+    /// Payload bytes on the wire, of all merged segments together.
+    pub len: u32,
+    /// Payload bytes of each merged segment but the last; 0 for a segment of its own.
+    pub piece_bytes: u32,
+    /// Window as sent, not scaled.
+    pub window: u16,
+    /// The eight flag bits.
+    pub flags: u8,
+    /// Identification of the (first) IPv4 packet, if known; 0 tells nothing.
+    pub ip_id: Option<u16>,
+    /// The timestamps option.
+    pub timestamps: Option<Timestamps>,
+    /// The SACK option.
+    pub sack: Option<SackBlocks>,
+    /// Options of a SYN; default for other segments.
+    pub syn: SynOptions,
+}
+
+impl Segment {
+    /// The segment in `packet`, which was parsed from `data`, or `None` when it isn't TCP or too
+    /// little of its header was captured.
+    ///
+    /// `gso_size` is the payload size of the merged segments as the kernel gave it, 0 if it gave
+    /// none; then equal shares are assumed. Options are read as far as they were captured.
+    #[inline]
+    #[must_use]
+    pub fn new(packet: &Packet, data: &[u8], time_ns: u64, gso_size: u16) -> Option<Self> {
+        if packet.protocol != TCP || packet.l4_header_len == 0 {
+            return None;
+        }
+        let mut segment = Self {
+            time_ns,
+            seq: packet.tcp_seq,
+            ack: packet.tcp_ack,
+            len: packet.payload_len,
+            piece_bytes: 0,
+            window: packet.tcp_window,
+            flags: packet.tcp_flags,
+            ip_id: ip_id(packet, data),
+            ..Self::default()
+        };
+        if packet.packets > 1 && packet.fragments == 0 {
+            segment.piece_bytes = match gso_size {
+                0 => packet.payload_len.div_ceil(packet.packets),
+                size => u32::from(size),
+            };
+        }
+        if usize::from(packet.l4_header_len) > FIXED_HEADER_BYTES {
+            let at = packet.l4_at as usize;
+            let end = data.len().min(at.saturating_add(usize::from(packet.l4_header_len)));
+            let bytes = data.get(at.saturating_add(FIXED_HEADER_BYTES)..end).unwrap_or_default();
+            let options = options::parse(bytes);
+            segment.timestamps = options.timestamps;
+            segment.sack = options.sack;
+            segment.syn = options.syn;
+        }
+        Some(segment)
+    }
+
+    /// Time in microseconds, modulo 2³².
+    #[inline(always)]
+    pub(super) fn time_us(&self) -> u32 {
+        (self.time_ns / 1000) as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn has(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+
+    /// Payload of the first wire segment.
+    #[inline(always)]
+    pub(super) fn first_piece_bytes(&self) -> u32 {
+        if self.piece_bytes == 0 { self.len } else { self.len.min(self.piece_bytes) }
+    }
+
+    /// Wire segments it stands for, at least 1.
+    #[inline(always)]
+    pub(super) fn pieces(&self) -> u32 {
+        if self.piece_bytes == 0 { 1 } else { self.len.div_ceil(self.piece_bytes).max(1) }
+    }
+}
+
+/// Identification of an IPv4 packet. The header is found from its end, so that link headers and
+/// tags don't matter; one with options, which hardly exists, tells nothing.
+#[inline(always)]
+fn ip_id(packet: &Packet, data: &[u8]) -> Option<u16> {
+    if packet.ipv6 {
+        return None;
+    }
+    let header = data.get((packet.l4_at as usize).checked_sub(20)?..)?.first_chunk::<10>()?;
+    (header[0] == IPV4_PLAIN && header[9] == TCP)
+        .then(|| u16::from_be_bytes([header[4], header[5]]))
+}

@@ -1,0 +1,67 @@
+//! How many conversations fit under the memory ceiling.
+
+use flowtable::FlowTable;
+
+/// Program, libraries, stacks, reassembly (16 MiB a reader is counted below), HTTP.
+const FIXED_BYTES: usize = 48 << 20;
+/// The exporter's queue of encoded batches, and records on their way to it.
+const QUEUE_BYTES: usize = (64 << 20) + (32 << 20);
+/// Fragments that wait for each other, per reader.
+const READER_BYTES: usize = 17 << 20;
+
+/// Capacity of each reader's table: its share of `max_flows`, less where the ceiling asks for it.
+///
+/// # Errors
+/// In words, when not even a small table fits.
+pub(super) fn capacity(
+    max_flows: usize,
+    max_memory_mib: usize,
+    readers: usize,
+    ring_bytes: usize,
+) -> Result<usize, String> {
+    let ceiling = max_memory_mib << 20;
+    let taken = FIXED_BYTES + QUEUE_BYTES + readers * (READER_BYTES + ring_bytes);
+    let share = max_flows.div_ceil(readers);
+    let left = ceiling.saturating_sub(taken) / readers;
+    // The index doubles by powers of two, so the largest capacity is searched, not computed.
+    let fits = (0..=share.ilog2() * 2)
+        .map(|step| share >> (step / 2))
+        .enumerate()
+        .map(|(step, n)| if step % 2 == 0 { n } else { n * 3 / 4 })
+        .find(|&n| FlowTable::bytes(n) <= left);
+    fits.filter(|&n| n >= share.min(1024)).ok_or_else(|| {
+        format!(
+            "--max-memory {max_memory_mib} does not hold {readers} readers with rings of {} MiB",
+            ring_bytes >> 20
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_holds_two_million_conversations_and_one_ring() {
+        assert_eq!(capacity(2_000_000, 1024, 1, 128 << 20), Ok(2_000_000));
+    }
+
+    #[test]
+    fn a_lower_ceiling_lowers_the_capacity() {
+        let n = capacity(2_000_000, 512, 1, 128 << 20).unwrap();
+        assert!((500_000..2_000_000).contains(&n), "{n}");
+        assert!(FlowTable::bytes(n) <= 255 << 20);
+    }
+
+    #[test]
+    fn readers_share_the_conversations() {
+        assert_eq!(capacity(2_000_000, 4096, 4, 128 << 20), Ok(500_000));
+        assert_eq!(capacity(1, 1024, 1, 0), Ok(1));
+    }
+
+    #[test]
+    fn a_ceiling_below_the_rings_is_refused_in_words() {
+        let text = capacity(2_000_000, 256, 4, 128 << 20).unwrap_err();
+        assert_eq!(text, "--max-memory 256 does not hold 4 readers with rings of 128 MiB");
+    }
+}

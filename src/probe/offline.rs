@@ -1,0 +1,138 @@
+//! Replay from start to end: file, reader or readers, exporter, and the verdict.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use capture::{CaptureFile, FileError, RingStats};
+use export::{ExporterHandle, Feed, Pace, Summary};
+use tracing::debug;
+
+use super::reader::Reader;
+use super::replay::{self, Player};
+use super::{STOP_WITHIN, losses, memory, place, report, setup, share};
+use crate::config::{Config, Replay};
+use crate::status::{ReaderStatus, Status};
+
+/// What the end of a replay waits for a backend that refuses or is away.
+const DELIVER_WITHIN: Duration = Duration::from_secs(600);
+/// What readers get after a signal to end by themselves.
+const END_WITHIN: Duration = Duration::from_secs(1);
+/// Replay must repeat; any number will do.
+const HASH_KEY: u64 = 0x6b70_726f_6265;
+
+/// Replays the file.
+///
+/// # Errors
+/// Setting up failed, the file is damaged, or a record was not accepted.
+pub(super) fn run(
+    config: &Config,
+    replay: &Replay,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<ExitCode> {
+    let file = CaptureFile::open(&replay.path).map_err(|error| anyhow!("Error: {error}"))?;
+    let (outputs, sample) = setup::outputs(config, None)?;
+    // A file has no receive queues to go by: auto means one.
+    let count = place::readers(replay.readers, "");
+    let capacity = memory::capacity(config.max_flows, config.max_memory_mib, count, 0)
+        .map_err(|text| anyhow!("Error: {text}"))?;
+    let (feeds, exporter) = setup::exporter(outputs, count, Pace::Replay)?;
+    let readers = feeds
+        .into_iter()
+        .map(|feed: Feed| {
+            let table = setup::table(capacity, HASH_KEY, replay.local_mac, sample)?;
+            Ok(Reader::new(table, feed))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut status = Status::new(exporter.stats());
+    let source = replay.path.display().to_string();
+    status.readers = (0..count).map(|index| ReaderStatus::new(&source, index)).collect();
+    let status = setup::status(config, status);
+    let job = Job {
+        file,
+        path: replay.path.clone(),
+        snap_bytes: replay.snap_bytes,
+        places: status.readers.clone(),
+        stop: Arc::clone(stop),
+    };
+    let thread = std::thread::Builder::new().name("replay".to_owned());
+    let thread = thread.spawn(move || job.run(readers)).context("Error: cannot start a reader")?;
+    let summary = wait_and_finish(exporter, || thread.is_finished(), stop);
+    report(&summary);
+    let result = thread.join().map_err(|_| anyhow!("Error: a reader failed"))?;
+    let total = status.total();
+    debug!("{}; {:?}", total.frames, total.table);
+    result?.map_err(|error| anyhow!("Error: {error}"))?;
+    let frames = &total.frames;
+    if frames.frames > 0 && frames.unsupported_link == frames.frames {
+        bail!("Error: {source}: unsupported link type {}", frames.unsupported_linktype);
+    }
+    match losses(&summary) {
+        Some(losses) if !stop.load(Ordering::Relaxed) => {
+            bail!("Error: not every record was accepted: {losses}")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Waits for the readers and lets the exporter deliver. After a signal, a dead backend may hold
+/// the readers up: then the exporter goes first, which sets them free.
+fn wait_and_finish(
+    exporter: ExporterHandle,
+    finished: impl Fn() -> bool,
+    stop: &AtomicBool,
+) -> Summary {
+    let mut stopped: Option<Instant> = None;
+    while !finished() {
+        if stop.load(Ordering::Relaxed) {
+            let since = stopped.get_or_insert_with(Instant::now);
+            if since.elapsed() > END_WITHIN {
+                break;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    exporter.finish_unless(DELIVER_WITHIN, || stop.load(Ordering::Relaxed), STOP_WITHIN)
+}
+
+/// What the replay thread does.
+struct Job {
+    file: CaptureFile,
+    path: PathBuf,
+    snap_bytes: u32,
+    places: Vec<Arc<ReaderStatus>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Job {
+    fn run(mut self, mut readers: Vec<Reader>) -> anyhow::Result<Result<(), FileError>> {
+        if let (1, Some(reader)) = (readers.len(), readers.pop()) {
+            let (reader, result) = self.play(Player::Alone(Box::new(reader)));
+            if let (Some(reader), Some(place)) = (reader, self.places.first()) {
+                place.leave(reader.counters(RingStats::default()));
+            }
+            return Ok(result);
+        }
+        let (dealer, hands) = share::lanes(readers.len());
+        let places = self.places.clone();
+        std::thread::scope(|scope| {
+            for ((hand, mut reader), place) in hands.into_iter().zip(readers).zip(places) {
+                let name = format!("replay/{}", place.index);
+                let body = move || {
+                    hand.play(&mut reader);
+                    place.leave(reader.counters(RingStats::default()));
+                };
+                let builder = std::thread::Builder::new().name(name);
+                builder.spawn_scoped(scope, body).context("Error: cannot start a reader")?;
+            }
+            Ok(self.play(Player::Dealt(dealer)).1)
+        })
+    }
+
+    fn play(&mut self, player: Player) -> (Option<Reader>, Result<(), FileError>) {
+        replay::run(&mut self.file, &self.path, self.snap_bytes, player, &self.stop)
+    }
+}

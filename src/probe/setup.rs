@@ -1,0 +1,74 @@
+//! What live capture and replay set up alike: outputs, exporter, tables.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use capture::Interface;
+use export::{ExporterHandle, Feed, Output, Pace, Target};
+use flowtable::{FlowTable, Sampling};
+use tracing::{info, warn};
+
+use super::backend;
+use crate::config::{Config, OutputChoice};
+use crate::status::Status;
+
+/// Messages of up to 512 records between each reader and the exporter; a live one must never wait.
+const CHANNEL_MESSAGES: usize = 256;
+
+/// Opens the outputs, and looks the device up when one needs it; gives the sample rate in force.
+pub(super) fn outputs(
+    config: &Config,
+    interface: Option<&Interface>,
+) -> anyhow::Result<(Vec<Output>, u32)> {
+    let mut outputs = Vec::new();
+    let mut device_rate = None;
+    for choice in &config.outputs {
+        outputs.push(match (choice, &config.backend) {
+            (OutputChoice::Json(None), _) => Output::Json(Target::Stdout),
+            (OutputChoice::Json(Some(path)), _) => Output::Json(Target::File(path.clone())),
+            (OutputChoice::Kflow, Some(backend)) => {
+                let (output, rate) = backend::connect(backend, interface)?;
+                device_rate = rate;
+                output
+            }
+            (OutputChoice::Kflow, None) => bail!("Error: kflow output without a backend"),
+        });
+    }
+    Ok((outputs, config.sample.or(device_rate).unwrap_or(1)))
+}
+
+/// Starts the exporter and gives a feed to each reader.
+pub(super) fn exporter(
+    outputs: Vec<Output>,
+    readers: usize,
+    pace: Pace,
+) -> anyhow::Result<(Vec<Feed>, ExporterHandle)> {
+    let (feeds, intake) = export::channel(readers, CHANNEL_MESSAGES * readers, pace);
+    let exporter = export::start(outputs, intake).map_err(|error| anyhow!("Error: {error}"))?;
+    Ok((feeds, exporter))
+}
+
+/// Shares the status, and serves it where that is wanted.
+pub(super) fn status(config: &Config, status: Status) -> Arc<Status> {
+    let status = Arc::new(status);
+    if let Some(address) = config.status {
+        match crate::status::serve(address, Arc::clone(&status)) {
+            Ok(()) => info!("status at http://{address}/v1/status"),
+            // The probe's work does not depend on it.
+            Err(error) => warn!("no status server: {address}: {error}"),
+        }
+    }
+    status
+}
+
+/// One reader's table.
+pub(super) fn table(
+    capacity: usize,
+    hash_key: u64,
+    local_mac: Option<[u8; 6]>,
+    sample: u32,
+) -> anyhow::Result<FlowTable> {
+    let sampling = Sampling::new(sample);
+    FlowTable::new(flowtable::Config { capacity, hash_key, local_mac, sampling })
+        .with_context(|| format!("Error: no memory for {capacity} conversations"))
+}

@@ -1,0 +1,92 @@
+//! What the probe has seen, kept and lost, for whoever asks while it runs.
+//!
+//! A reader leaves a copy of its counters here a few times a second and never waits for a lock.
+
+mod metrics;
+mod page;
+mod server;
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use capture::RingStats;
+use flowtable::TableStats;
+
+use crate::probe::FrameStats;
+
+pub use server::start as serve;
+
+/// Everything there is to ask.
+#[derive(Debug)]
+pub struct Status {
+    /// When the probe started.
+    pub started: Instant,
+    /// One per reader.
+    pub readers: Vec<Arc<ReaderStatus>>,
+    /// The exporter's counters.
+    pub exporter: Arc<export::Stats>,
+}
+
+/// Where one reader leaves its counters.
+#[derive(Debug)]
+pub struct ReaderStatus {
+    /// Interface or file it reads.
+    pub source: String,
+    /// Number among the readers of its source.
+    pub index: usize,
+    counters: Mutex<Counters>,
+}
+
+/// Counters of one reader at one time.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Of the kernel's ring; zero in replay.
+    pub ring: RingStats,
+    /// Frames by what became of them.
+    pub frames: FrameStats,
+    /// The flow table.
+    pub table: TableStats,
+}
+
+impl ReaderStatus {
+    /// A place for reader `index` of `source`.
+    pub fn new(source: &str, index: usize) -> Arc<Self> {
+        Arc::new(Self { source: source.to_owned(), index, counters: Mutex::default() })
+    }
+
+    /// Leaves new counters, unless somebody is reading just now.
+    pub fn offer(&self, counters: impl FnOnce() -> Counters) {
+        if let Ok(mut place) = self.counters.try_lock() {
+            *place = counters();
+        }
+    }
+
+    /// Leaves the last counters, waiting for whoever reads.
+    pub fn leave(&self, counters: Counters) {
+        *self.counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counters;
+    }
+
+    /// The counters as of the last offer.
+    pub fn read(&self) -> Counters {
+        self.counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl Status {
+    /// A status without readers yet.
+    pub fn new(exporter: Arc<export::Stats>) -> Self {
+        Self { started: Instant::now(), readers: Vec::new(), exporter }
+    }
+
+    /// Sums over all readers.
+    pub fn total(&self) -> Counters {
+        let mut total = Counters::default();
+        for reader in &self.readers {
+            let counters = reader.read();
+            total.ring += counters.ring;
+            total.frames += &counters.frames;
+            total.table += counters.table;
+        }
+        total
+    }
+}

@@ -1,0 +1,209 @@
+//! `/v1/status`: the two members of the original, then ours (spec 16.1).
+
+use std::collections::BTreeMap;
+
+use export::{Lost, Meter, OutputStats};
+use serde::Serialize;
+
+use super::{Counters, Status};
+
+/// The whole page. The names of the first two members are a contract with existing monitors.
+#[derive(Debug, Serialize)]
+pub struct Page {
+    #[serde(rename = "flows-in")]
+    flows_in: Rates,
+    #[serde(rename = "flows-out")]
+    flows_out: Rates,
+    version: &'static str,
+    uptime_s: u64,
+    readers: Vec<Reader>,
+    table: Table,
+    fragments: Fragments,
+    channel: Channel,
+    outputs: Vec<Output>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Rates {
+    count: u64,
+    #[serde(rename = "1m.rate")]
+    one_minute: f64,
+    #[serde(rename = "5m.rate")]
+    five_minutes: f64,
+}
+
+/// Frames of one reader: `received` of the kernel = `frames` + `dropped` + those still in the ring.
+#[derive(Debug, Serialize)]
+struct Reader {
+    source: String,
+    reader: usize,
+    received: u64,
+    dropped: u64,
+    freezes: u64,
+    frames: u64,
+    uncounted: BTreeMap<String, u64>,
+    packets: u64,
+    packets_unsampled: u64,
+    conversations: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Table {
+    packets: u64,
+    packets_unsampled: u64,
+    conversations: u64,
+    created: u64,
+    closed: u64,
+    expired: u64,
+    evicted: u64,
+    one_sided: u64,
+    records: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Fragments {
+    used: u64,
+    duplicates: u64,
+    out_of_range: u64,
+    datagrams_completed: u64,
+    datagrams_expired: u64,
+    datagrams_evicted: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Channel {
+    records: u64,
+    lost_full: u64,
+    lost_exporter_gone: u64,
+    messages_waiting: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Output {
+    name: &'static str,
+    offered: u64,
+    accepted: u64,
+    sampled_out: u64,
+    lost: BTreeMap<&'static str, u64>,
+    batches: u64,
+    batches_sent: u64,
+    batches_lost: u64,
+    retries: u64,
+    queue_batches: u64,
+    queue_bytes: u64,
+    bytes_sent: u64,
+    last_success_ms: u64,
+}
+
+impl Page {
+    /// The page as of now.
+    pub fn new(status: &Status) -> Self {
+        let total = status.total();
+        let first = status.exporter.outputs.first();
+        let rates = |meter: fn(&OutputStats) -> &Meter| {
+            first.map(|output| Rates::of(meter(output))).unwrap_or_default()
+        };
+        let feed = &status.exporter.feed;
+        Self {
+            flows_in: rates(|output| &output.offered),
+            flows_out: rates(|output| &output.encoded),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: status.started.elapsed().as_secs(),
+            readers: status
+                .readers
+                .iter()
+                .map(|reader| Reader::new(&reader.source, reader.index, &reader.read()))
+                .collect(),
+            table: Table::new(&total),
+            fragments: Fragments::new(&total),
+            channel: Channel {
+                records: feed.sent.get(),
+                lost_full: feed.channel_full.get(),
+                lost_exporter_gone: feed.exporter_gone.get(),
+                messages_waiting: status.exporter.channel_messages.get(),
+            },
+            outputs: status.exporter.outputs.iter().map(|output| Output::new(output)).collect(),
+        }
+    }
+}
+
+impl Rates {
+    fn of(meter: &Meter) -> Self {
+        Self {
+            count: meter.total(),
+            one_minute: meter.one_minute_rate(),
+            five_minutes: meter.five_minute_rate(),
+        }
+    }
+}
+
+impl Reader {
+    fn new(source: &str, reader: usize, counters: &Counters) -> Self {
+        let Counters { ring, frames, table } = counters;
+        let uncounted = frames.uncounted().filter(|(_, _, count)| *count > 0);
+        Self {
+            source: source.to_owned(),
+            reader,
+            received: ring.packets,
+            dropped: ring.drops,
+            freezes: ring.freezes,
+            frames: frames.frames,
+            uncounted: uncounted
+                .map(|(what, name, count)| (format!("{what}_{name}"), count))
+                .collect(),
+            packets: table.packets,
+            packets_unsampled: table.packets_unsampled,
+            conversations: table.conversations,
+        }
+    }
+}
+
+impl Table {
+    fn new(Counters { table, .. }: &Counters) -> Self {
+        Self {
+            packets: table.packets,
+            packets_unsampled: table.packets_unsampled,
+            conversations: table.conversations,
+            created: table.created,
+            closed: table.closed,
+            expired: table.expired,
+            evicted: table.evicted,
+            one_sided: table.one_sided,
+            records: table.records,
+        }
+    }
+}
+
+impl Fragments {
+    fn new(counters: &Counters) -> Self {
+        let stats = counters.frames.reassembly;
+        Self {
+            used: stats.used,
+            duplicates: stats.duplicates,
+            out_of_range: stats.out_of_range,
+            datagrams_completed: stats.completed,
+            datagrams_expired: stats.expired,
+            datagrams_evicted: stats.evicted_for_count + stats.evicted_for_memory,
+        }
+    }
+}
+
+impl Output {
+    fn new(stats: &OutputStats) -> Self {
+        Self {
+            name: stats.name,
+            offered: stats.offered.total(),
+            accepted: stats.accepted.get(),
+            sampled_out: stats.sampled_out.total(),
+            lost: Lost::ALL.iter().map(|&reason| (reason.name(), stats.lost(reason))).collect(),
+            batches: stats.batches.get(),
+            batches_sent: stats.batches_sent.get(),
+            batches_lost: stats.batches_lost.get(),
+            retries: stats.retries.get(),
+            queue_batches: stats.queue_batches.get(),
+            queue_bytes: stats.queue_bytes.get(),
+            bytes_sent: stats.bytes_sent.total(),
+            last_success_ms: stats.last_success_ms.get(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The status server: `/v1/status`, `/metrics` and `/healthz` over HTTP/1.1, on a thread of its own
+//! that touches no reader.
+//!
+//! Bounds: 64 connections at once, further ones wait in the kernel's queue; 5 s for a request, an
+//! answer or an idle connection (spec 16.1); request bodies are not read.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use super::page::Page;
+use super::{Status, metrics};
+
+const MOST_CONNECTIONS: usize = 64;
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// A connection that goes on asking is closed after this time and may come back.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(600);
+
+type Answer = Response<Full<Bytes>>;
+
+/// Binds the address and serves until the process ends.
+///
+/// # Errors
+/// The address cannot be bound, or the thread not be started.
+pub fn start(address: SocketAddr, status: Arc<Status>) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let body = move || {
+        if let Err(error) = runtime.block_on(serve(listener, status)) {
+            tracing::warn!("the status server has ended: {error}");
+        }
+    };
+    std::thread::Builder::new().name("status".to_owned()).spawn(body).map(drop)
+}
+
+async fn serve(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: others may be given back.
+                debug!("status server: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let status = Arc::clone(&status);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let answer = answer(&request, &status);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(TIME_LIMIT)
+                .max_buf_size(16 << 10)
+                .serve_connection(TokioIo::new(stream), service);
+            // What a client does wrong ends its connection and nothing else.
+            let _ = tokio::time::timeout(LONGEST_CONNECTION, connection).await;
+            drop(place);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, status: &Status) -> Answer {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n".into());
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    match request.uri().path() {
+        "/v1/status" => match serde_json::to_string_pretty(&Page::new(status)) {
+            Ok(text) => content(StatusCode::OK, "application/json", text + "\n"),
+            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            content(StatusCode::OK, kind, metrics::page(status))
+        }
+        "/healthz" => plain(StatusCode::OK, "ok\n".into()),
+        _ => plain(StatusCode::NOT_FOUND, "not found\n".into()),
+    }
+}
+
+fn plain(code: StatusCode, text: String) -> Answer {
+    content(code, "text/plain; charset=utf-8", text)
+}
+
+fn content(code: StatusCode, kind: &'static str, text: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    *answer.status_mut() = code;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
