@@ -5,7 +5,7 @@ mod cpus;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use capture::{Fanout, FanoutMode};
+use capture::{Fanout, FanoutMode, GroupId};
 
 use crate::cli::{Typed, UsageError};
 
@@ -230,7 +230,11 @@ fn fanout(typed: &Typed) -> Result<Option<Fanout>, UsageError> {
         None => FanoutMode::default(),
     };
     let group = number(typed, "fanout-group", 0, 65_535)?;
-    Ok(group.map(|group| Fanout { group: group as u16, mode }))
+    Ok(group.map(|group| Fanout {
+        group: GroupId::Number(group as u16),
+        mode,
+        ignore_outgoing: false,
+    }))
 }
 
 fn readers(typed: &Typed) -> Result<Readers, UsageError> {

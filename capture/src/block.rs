@@ -1,41 +1,64 @@
 //! A block of the ring as a guard: frames borrow from it, dropping it gives it back.
 
 use crate::frame::{Frame, Offload, PacketType, VlanTag};
+use crate::plain::Plain;
 use crate::ring::Ring;
 use crate::sys::{RawBlock, RawFrame};
+use crate::{LINKTYPE_UNKNOWN, hardware};
 
 /// VIRTIO_NET_HDR_GSO_NONE of `include/uapi/linux/virtio_net.h`.
 const GSO_NONE: u8 = 0;
 /// VIRTIO_NET_HDR_GSO_ECN, a flag on the type.
 const GSO_ECN: u8 = 0x80;
 
-/// One block of frames, on loan from the kernel until it is dropped.
-pub struct Block<'ring> {
-    ring: &'ring mut Ring,
-    index: usize,
+/// How the frames of a source are to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) linktype: u32,
+    /// 10 bytes of `virtio_net_hdr` stand before each frame.
+    pub(crate) vnet_header: bool,
+    /// Leave out what this host sends.
+    pub(crate) skip_outgoing: bool,
+    /// Frames of every device: link type by frame, and loopback's outgoing copies left out.
+    pub(crate) any: bool,
 }
 
-impl<'ring> Block<'ring> {
-    pub(crate) fn new(ring: &'ring mut Ring, index: usize) -> Self {
-        Self { ring, index }
+/// One block of frames, on loan from the kernel until it is dropped.
+pub struct Block<'a>(Held<'a>);
+
+enum Held<'a> {
+    Ring(&'a mut Ring, usize),
+    Plain(&'a Plain),
+}
+
+impl<'a> Block<'a> {
+    pub(crate) fn of_ring(ring: &'a mut Ring, index: usize) -> Self {
+        Self(Held::Ring(ring, index))
+    }
+
+    pub(crate) fn of_plain(plain: &'a Plain) -> Self {
+        Self(Held::Plain(plain))
     }
 
     /// Walks the block from its first frame.
     pub fn frames(&mut self) -> Frames<'_> {
-        let (linktype, vnet_header) = (self.ring.linktype(), self.ring.has_vnet_header());
-        let skip_outgoing = self.ring.skips_outgoing();
-        let Some(raw) = self.ring.raw_block(self.index) else {
-            // Unreachable while the guard exists: only its drop returns the block.
-            return Frames::empty();
+        let (reading, raw) = match &mut self.0 {
+            // None is unreachable while the guard exists: only its drop returns the block.
+            Held::Ring(ring, index) => (ring.reading(), ring.raw_block(*index)),
+            Held::Plain(plain) => (plain.reading(), Some(plain.raw_block())),
         };
-        let (left, next) = raw.first();
-        Frames { raw: Some(raw), left, next, linktype, vnet_header, skip_outgoing, broken: false }
+        let (left, next) = raw.map_or((0, 0), RawBlock::first);
+        let selective = reading.skip_outgoing || reading.any;
+        Frames { raw, left, next, reading, selective, broken: false }
     }
 }
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        self.ring.give_back(self.index);
+        match &mut self.0 {
+            Held::Ring(ring, index) => ring.give_back(*index),
+            Held::Plain(_) => {}
+        }
     }
 }
 
@@ -44,25 +67,13 @@ pub struct Frames<'a> {
     raw: Option<RawBlock<'a>>,
     left: u32,
     next: usize,
-    linktype: u32,
-    vnet_header: bool,
-    skip_outgoing: bool,
+    reading: Reading,
+    /// One test per frame on the common path stands for both reasons to look closer.
+    selective: bool,
     broken: bool,
 }
 
 impl Frames<'_> {
-    fn empty() -> Self {
-        Self {
-            raw: None,
-            left: 0,
-            next: 0,
-            linktype: 0,
-            vnet_header: false,
-            skip_outgoing: false,
-            broken: false,
-        }
-    }
-
     /// Frames the block announced but whose numbers did not fit it; 0 unless the kernel errs.
     pub fn lost(&self) -> u32 {
         if self.broken { self.left } else { 0 }
@@ -84,10 +95,18 @@ impl<'a> Iterator for Frames<'a> {
             };
             self.left -= 1;
             self.next = self.next.wrapping_add(raw.header.tp_next_offset as usize);
-            if self.skip_outgoing && raw.packet_type == libc::PACKET_OUTGOING {
-                continue;
+            let mut linktype = self.reading.linktype;
+            if self.selective {
+                let outgoing = raw.packet_type == libc::PACKET_OUTGOING;
+                let skip = self.reading.skip_outgoing || raw.hardware_type == libc::ARPHRD_LOOPBACK;
+                if outgoing && skip {
+                    continue;
+                }
+                if self.reading.any {
+                    linktype = hardware::linktype(raw.hardware_type).unwrap_or(LINKTYPE_UNKNOWN);
+                }
             }
-            return Some(frame(&raw, self.linktype, self.vnet_header));
+            return Some(frame(&raw, linktype, self.reading.vnet_header));
         }
     }
 }

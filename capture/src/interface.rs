@@ -1,21 +1,26 @@
 //! Facts about a network interface in this network namespace.
 
+use std::ffi::CString;
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::net::if_::{InterfaceFlags, if_indextoname, if_nametoindex};
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage};
 use thiserror::Error;
 
+use crate::hardware;
 use crate::sys::interface_address;
-use crate::{LINKTYPE_ETHERNET, LINKTYPE_RAW};
+use crate::{LINKTYPE_ETHERNET, LINKTYPE_PER_FRAME};
+
+/// The name that means every interface of the namespace, as in libpcap.
+const ANY: &str = "any";
 
 /// An interface and what a capture needs to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Name as given.
     pub name: String,
-    /// Kernel index, never 0.
+    /// Kernel index; 0 for `any`, every interface of the namespace.
     pub index: u32,
     /// MAC address; `None` when the link has none (tun) or it is all zero (lo).
     pub mac: Option<[u8; 6]>,
@@ -23,7 +28,8 @@ pub struct Interface {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Loopback: every frame passes twice.
     pub loopback: bool,
-    /// LINKTYPE number of its frames; `None` when this probe does not know the hardware type.
+    /// LINKTYPE number of its frames, [`LINKTYPE_PER_FRAME`] for `any`; `None` when this probe
+    /// cannot read frames of the hardware type.
     pub linktype: Option<u32>,
     /// ARPHRD_* number behind `linktype`.
     pub hardware_type: u16,
@@ -47,45 +53,70 @@ pub enum InterfaceError {
 }
 
 impl Interface {
-    /// Looks an interface up by name.
+    /// Looks an interface up by name; `any` stands for all of them.
     ///
     /// # Errors
     /// No such interface, or the kernel would not tell its facts.
     pub fn find(name: &str) -> Result<Self, InterfaceError> {
+        if name == ANY {
+            return Ok(Self::any());
+        }
         let index =
             if_nametoindex(name).map_err(|_| InterfaceError::Unsupported(name.to_owned()))?;
         let failed = |source| InterfaceError::Facts { name: name.to_owned(), source };
         let (hardware_type, mac) = interface_address(name).map_err(failed)?;
         let (addresses, loopback) = addresses(name).map_err(|e| failed(e.into()))?;
-        let has_mac = linktype(hardware_type) == Some(LINKTYPE_ETHERNET) && mac != [0; 6];
+        let linktype = hardware::linktype(hardware_type);
+        let has_mac = linktype == Some(LINKTYPE_ETHERNET) && mac != [0; 6];
         Ok(Self {
             name: name.to_owned(),
             index,
             mac: has_mac.then_some(mac),
             addresses,
             loopback,
-            linktype: linktype(hardware_type),
+            linktype,
             hardware_type,
         })
     }
+
+    /// The facts as they are now: by the index, so under its new name after a rename; when the
+    /// index is gone, by the name, which an interface of another index may have taken. A ring stays
+    /// on the index it was opened for.
+    ///
+    /// # Errors
+    /// Neither is there, or the kernel would not tell the facts.
+    pub fn refresh(&self) -> Result<Self, InterfaceError> {
+        if self.index == 0 {
+            return Ok(self.clone());
+        }
+        let name = if_indextoname(self.index).ok().and_then(|name| name.into_string().ok());
+        Self::find(name.as_deref().unwrap_or(&self.name))
+    }
+
+    /// The hardware type in words, for messages: "IEEE 802.11 monitor with radiotap header".
+    pub fn hardware_name(&self) -> &'static str {
+        hardware::name(self.hardware_type)
+    }
+
+    fn any() -> Self {
+        Self {
+            name: ANY.to_owned(),
+            index: 0,
+            mac: None,
+            addresses: Vec::new(),
+            loopback: false,
+            linktype: Some(LINKTYPE_PER_FRAME),
+            hardware_type: libc::ARPHRD_VOID,
+        }
+    }
 }
 
-/// Mobile modems without a link header (net/if_arp.h); libc does not name it.
-const ARPHRD_RAWIP: u16 = 519;
-
-/// ARPHRD_* (net/if_arp.h) to LINKTYPE.
-fn linktype(hardware_type: u16) -> Option<u32> {
-    match hardware_type {
-        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LINKTYPE_ETHERNET),
-        // Point-to-point and tunnel devices deliver from the IP header on.
-        libc::ARPHRD_NONE
-        | libc::ARPHRD_PPP
-        | libc::ARPHRD_TUNNEL
-        | libc::ARPHRD_TUNNEL6
-        | libc::ARPHRD_SIT
-        | libc::ARPHRD_IPGRE
-        | ARPHRD_RAWIP => Some(LINKTYPE_RAW),
-        _ => None,
+/// Name of the interface of this index, or "number N".
+pub(crate) fn name_of(index: u32) -> String {
+    match if_indextoname(index).map(CString::into_string) {
+        Ok(Ok(name)) => name,
+        _ if index == 0 => ANY.to_owned(),
+        _ => format!("number {index}"),
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use afpacket::sync::RawPacketStream;
 use capture::{
-    Fanout, FanoutMode, Filter, Interface, LINKTYPE_ETHERNET, PacketType, Ring, RingConfig, VlanTag,
+    Fanout, FanoutMode, Filter, GroupId, Interface, LINKTYPE_ETHERNET, PacketType, Ring,
+    RingConfig, VlanTag,
 };
 
 const TAG: [u8; 4] = [0x81, 0x00, 0x60, 0x64];
@@ -146,7 +147,11 @@ fn a_filter_and_a_snap_length_work_in_the_kernel() {
 fn members_of_a_group_share_the_frames_without_doubles() {
     with_veth(|| {
         let interface = Interface::find("vb").unwrap();
-        let fanout = Some(Fanout { group: 7, mode: FanoutMode::LoadBalance });
+        let fanout = Some(Fanout {
+            group: GroupId::Number(7),
+            mode: FanoutMode::LoadBalance,
+            ignore_outgoing: false,
+        });
         let config = RingConfig { fanout, ..small() };
         let mut rings = [0; 2].map(|_| Ring::open(&interface, &config).unwrap());
         let mut sender = sender("va");
@@ -155,10 +160,19 @@ fn members_of_a_group_share_the_frames_without_doubles() {
         }
         let counts = rings.each_mut().map(|ring| collect(ring, 50).len());
         assert_eq!(counts, [50, 50]);
-        let other = Some(Fanout { group: 7, mode: FanoutMode::Hash });
+        let other = Some(Fanout {
+            group: GroupId::Number(7),
+            mode: FanoutMode::Hash,
+            ignore_outgoing: false,
+        });
         let refused = Ring::open(&interface, &RingConfig { fanout: other, ..small() });
         let text = refused.err().unwrap().to_string();
-        assert!(text.starts_with("fanout group 7 refused this probe: its other members"), "{text}");
+        assert!(
+            text.starts_with(
+                "fanout group 7 refused this probe: its members use mode lb, not hash"
+            ),
+            "{text}"
+        );
     });
 }
 
@@ -166,7 +180,14 @@ fn members_of_a_group_share_the_frames_without_doubles() {
 fn loopback_delivers_each_frame_once() {
     with_veth(|| {
         ip("link set lo up");
-        for fanout in [None, Some(Fanout { group: 9, mode: FanoutMode::Hash })] {
+        for fanout in [
+            None,
+            Some(Fanout {
+                group: GroupId::Number(9),
+                mode: FanoutMode::Hash,
+                ignore_outgoing: false,
+            }),
+        ] {
             let config = RingConfig { fanout, ..small() };
             let mut ring = Ring::open(&Interface::find("lo").unwrap(), &config).unwrap();
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

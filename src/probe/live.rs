@@ -66,6 +66,7 @@ fn capture(
     while !stop.load(Ordering::Relaxed) && reader.is_heard() {
         match ring.wait(WAIT)? {
             Wait::Down(error) => watch.down(&error),
+            Wait::Gone => watch.down(&std::io::Error::from_raw_os_error(nix::libc::ENODEV)),
             Wait::Ready | Wait::Timeout => {}
         }
         let received = drain(ring, reader, clock);

@@ -92,8 +92,8 @@ fn open(live: &Live, interface: Interface, config: &RingConfig) -> anyhow::Resul
     let rings = (0..readers)
         .map(|_| Ring::open(&interface, config).map_err(|error| anyhow!("Error: {error}")))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(fanout) = config.fanout {
-        info!("joined fanout group {}, mode {}", fanout.group, fanout.mode);
+    if let Some(joined) = rings.first().and_then(Ring::fanout) {
+        info!("joined fanout group {}, mode {}", joined.group, joined.mode);
     }
     let mib = live.buffer_bytes >> 20;
     info!("capturing on {} (ring {mib} MiB × {readers})", interface.name);

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use afpacket::sync::RawPacketStream;
 use libc::{c_int, c_uint, c_void, sock_filter, socklen_t};
 
 /// A packet socket. Closed when dropped; the kernel then leaves groups and memberships.
@@ -12,13 +13,29 @@ pub(crate) struct PacketSocket(OwnedFd);
 impl PacketSocket {
     /// Opens a raw socket that receives nothing until it is bound: protocol 0 (packet(7)).
     pub(crate) fn open() -> io::Result<Self> {
+        Self::open_kind(libc::SOCK_RAW)
+    }
+
+    /// The same, for frames without their link header.
+    pub(crate) fn open_cooked() -> io::Result<Self> {
+        Self::open_kind(libc::SOCK_DGRAM)
+    }
+
+    fn open_kind(kind: c_int) -> io::Result<Self> {
         // SAFETY: socket(2) takes no pointers; the result is checked before use.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        let fd = unsafe { libc::socket(libc::AF_PACKET, kind | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: `fd` is a fresh descriptor (>= 0) that nobody else owns.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// A second handle of the stream's socket; it lives on when the stream is dropped.
+    pub(crate) fn of_stream(stream: &RawPacketStream) -> io::Result<Self> {
+        // SAFETY: the stream owns its descriptor and outlives this call.
+        let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+        Ok(Self(fd.try_clone_to_owned()?))
     }
 
     /// Sets a plain-data socket option.
@@ -42,39 +59,55 @@ impl PacketSocket {
         self.set(libc::SOL_PACKET, option, &value)
     }
 
-    /// Reads and thereby resets the ring's statistics (packet(7), PACKET_STATISTICS).
-    pub(crate) fn take_statistics(&self) -> io::Result<libc::tpacket_stats_v3> {
-        let mut stats = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
-        let mut len = size_of::<libc::tpacket_stats_v3>() as socklen_t;
-        // SAFETY: the buffer is `len` bytes of plain integers; with TPACKET_V3 the kernel writes
-        // exactly this structure.
+    /// Reads an option of plain data; `value` is left as it is beyond what the kernel writes.
+    fn get<T: Copy>(&self, level: c_int, option: c_int, mut value: T) -> io::Result<T> {
+        let mut len = size_of::<T>() as socklen_t;
+        // SAFETY: the buffer is `len` bytes, and callers pass integers or structures of integers,
+        // for which any bytes are valid (getsockopt(2)).
         let rc = unsafe {
             libc::getsockopt(
                 self.0.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut stats).cast::<c_void>(),
+                level,
+                option,
+                (&raw mut value).cast::<c_void>(),
                 &raw mut len,
             )
         };
-        check(rc).map(|()| stats)
+        check(rc).map(|()| value)
+    }
+
+    /// Reads one 32-bit option at SOL_PACKET.
+    pub(crate) fn packet_number(&self, option: c_int) -> io::Result<u32> {
+        self.get(libc::SOL_PACKET, option, 0u32)
+    }
+
+    /// Index of the interface the socket is bound to: 0 for all, -1 once it was deleted or left
+    /// the namespace (net/packet/af_packet.c, packet_notifier).
+    pub(crate) fn bound_interface(&self) -> io::Result<c_int> {
+        // SAFETY: a sockaddr_ll is plain data for which all zero bytes are valid.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut len = size_of::<libc::sockaddr_ll>() as socklen_t;
+        // SAFETY: the buffer is `len` bytes of plain data that any bytes may fill.
+        let rc = unsafe {
+            libc::getsockname(
+                self.0.as_raw_fd(),
+                (&raw mut address).cast::<libc::sockaddr>(),
+                &raw mut len,
+            )
+        };
+        check(rc).map(|()| address.sll_ifindex)
+    }
+
+    /// Reads and thereby resets the ring's statistics (packet(7), PACKET_STATISTICS).
+    pub(crate) fn take_statistics(&self) -> io::Result<libc::tpacket_stats_v3> {
+        let zero = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
+        // Without TPACKET_V3 the kernel writes the first two.
+        self.get(libc::SOL_PACKET, libc::PACKET_STATISTICS, zero)
     }
 
     /// Takes the socket's pending error (SO_ERROR), e.g. ENETDOWN after the interface went down.
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let mut code: c_int = 0;
-        let mut len = size_of::<c_int>() as socklen_t;
-        // SAFETY: the buffer is `len` bytes of plain data that any bytes may fill.
-        let rc = unsafe {
-            libc::getsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ERROR,
-                (&raw mut code).cast::<c_void>(),
-                &raw mut len,
-            )
-        };
-        check(rc)?;
+        let code: c_int = self.get(libc::SOL_SOCKET, libc::SO_ERROR, 0)?;
         Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
     }
 

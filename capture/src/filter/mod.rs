@@ -65,6 +65,18 @@ impl Filter {
         filter
     }
 
+    /// Whether the kernel would take the program: libpcap also makes longer ones, and loops.
+    pub(crate) fn check_kernel(&self) -> Result<(), &'static str> {
+        if self.instructions.len() > libc::BPF_MAXINSNS as usize {
+            return Err("it is longer than 4096 instructions");
+        }
+        // BPF_JMP | BPF_JA: the one jump whose offset can be negative.
+        if self.instructions.iter().any(|i| i.code == 0x05 && i.k.cast_signed() < 0) {
+            return Err("it has a loop (protochain)");
+        }
+        Ok(())
+    }
+
     pub(crate) fn instructions(&self) -> &[sock_filter] {
         &self.instructions
     }
