@@ -7,7 +7,7 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
 /// Parses the header at `at` and what follows it. `wire_len` is at least `data.len()`.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(
     frame: &Frame<'_>,
     data: &[u8],

@@ -17,7 +17,7 @@ const DESTINATION_OPTIONS: u8 = 60;
 const MOBILITY: u8 = 135;
 
 /// Parses the header at `at` and what follows it. `wire_len` is at least `data.len()`.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(
     frame: &Frame<'_>,
     data: &[u8],
@@ -76,7 +76,7 @@ pub(crate) struct Upper {
 
 /// Skips extension headers from `at`, at most 8. Headers must lie before `end`, where the packet
 /// ends according to its length field, and `at <= end`; they need not be captured.
-#[inline]
+#[inline(always)]
 pub(crate) fn walk(data: &[u8], at: u32, end: u32, next: u8) -> Upper {
     if is_extension(next) {
         walk_extensions(data, at, end, next)
@@ -116,7 +116,7 @@ fn walk_extensions(data: &[u8], mut at: u32, end: u32, mut next: u8) -> Upper {
     Upper { protocol: next, at, fragment: None }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn is_extension(next: u8) -> bool {
     matches!(
         next,

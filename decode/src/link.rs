@@ -11,7 +11,7 @@ pub(crate) enum Network {
     V6(usize),
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn ethernet(data: &[u8], out: &mut Packet) -> Result<Network, Outcome> {
     let Some(header) = data.first_chunk::<14>() else {
         return Err(Outcome::Ignored(Ignored::ShortFrame));
@@ -46,7 +46,7 @@ pub(crate) fn cooked_v2(data: &[u8], out: &mut Packet) -> Result<Network, Outcom
     ether_type(data, u16::from_be_bytes([header[0], header[1]]), 20, out)
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn raw_ip(data: &[u8]) -> Result<Network, Outcome> {
     match data.first().map(|first| first >> 4) {
         Some(4) => Ok(Network::V4(0)),
@@ -82,7 +82,7 @@ fn has_ether_type(device_type: u16) -> Result<(), Outcome> {
 }
 
 /// Follows EtherTypes from `at`, where the header that `ether_type` names starts.
-#[inline]
+#[inline(always)]
 fn ether_type(
     data: &[u8],
     mut ether_type: u16,
@@ -136,7 +136,7 @@ fn pppoe(data: &[u8], at: usize) -> Result<Network, Outcome> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn chunk<const N: usize>(data: &[u8], at: usize) -> Result<&[u8; N], Outcome> {
     data.get(at..)
         .and_then(|rest| rest.first_chunk::<N>())

@@ -15,7 +15,7 @@ const TCP_MIN_HEADER_BYTES: u32 = 20;
 const ICMP_HEADER_BYTES: u32 = 4;
 
 /// The captured part of the `len` bytes that start at `at`; link-layer padding is left out.
-#[inline]
+#[inline(always)]
 pub(crate) fn captured(data: &[u8], at: u32, len: u32) -> &[u8] {
     let rest = data.get(at as usize..).unwrap_or_default();
     rest.get(..len as usize).unwrap_or(rest)
@@ -23,7 +23,7 @@ pub(crate) fn captured(data: &[u8], at: u32, len: u32) -> &[u8] {
 
 /// Fills the transport fields for `out.protocol`. `l4` are the captured ones of `l4_len` bytes
 /// that start at `l4_at`.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(l4: &[u8], l4_at: u32, l4_len: u32, out: &mut Packet) {
     out.l4_at = l4_at;
     out.payload_at = l4_at;
@@ -42,7 +42,7 @@ pub(crate) fn fragment(l4: &[u8], l4_at: u32, l4_len: u32, out: &mut Packet) {
     payload(l4, 0, l4_len, out);
 }
 
-#[inline]
+#[inline(always)]
 fn tcp(l4: &[u8], l4_len: u32, out: &mut Packet) {
     if l4_len < TCP_MIN_HEADER_BYTES {
         return;
@@ -70,7 +70,7 @@ fn tcp_cut(l4: &[u8], out: &mut Packet) {
     out.tcp_flags = l4.get(13).copied().unwrap_or(0);
 }
 
-#[inline]
+#[inline(always)]
 fn udp(l4: &[u8], l4_len: u32, out: &mut Packet) {
     if l4_len < UDP_HEADER_BYTES {
         return;
@@ -107,7 +107,7 @@ fn ports(l4: &[u8], out: &mut Packet) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn payload(l4: &[u8], header_len: u32, payload_len: u32, out: &mut Packet) {
     out.l4_header_len = header_len as u8;
     out.payload_at = out.l4_at + header_len;
