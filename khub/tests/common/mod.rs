@@ -50,6 +50,9 @@ pub async fn start(config: Config, output: impl Write + Send + 'static) -> Runni
     let served = tokio::spawn(khub::serve(listener, hub.clone(), async move {
         let _ = stopped.await;
     }));
+    // Built with the whole workspace, reqwest has TLS without a provider of its own; the second
+    // and later calls find one installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Running { address, hub, client: Client::new(), stop, served }
 }
 
