@@ -5,7 +5,7 @@ mod cpus;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use capture::{Fanout, FanoutMode, GroupId};
+use capture::FanoutMode;
 
 use crate::cli::{Typed, UsageError};
 
@@ -67,8 +67,10 @@ pub struct Live {
     pub block_bytes: usize,
     /// Retire timeout of a block, ms.
     pub retire_ms: u32,
-    /// Group to join.
-    pub fanout: Option<Fanout>,
+    /// Group to join with every reader; `None` makes one of our own when there are several.
+    pub group: Option<u16>,
+    /// How the group spreads frames; `None` is hash for a group that was named, ebpf for our own.
+    pub mode: Option<FanoutMode>,
     /// CPUs to pin readers to; empty chooses.
     pub cpus: Vec<usize>,
 }
@@ -205,7 +207,8 @@ fn live(typed: &Typed) -> Result<Live, UsageError> {
         buffer_bytes,
         block_bytes,
         retire_ms: number(typed, "retire-ms", 1, 10_000)?.map_or(10, |n| n as u32),
-        fanout: fanout(typed)?,
+        group: number(typed, "fanout-group", 0, 65_535)?.map(|group| group as u16),
+        mode: fanout_mode(typed)?,
         cpus,
     })
 }
@@ -224,17 +227,10 @@ fn ring(typed: &Typed) -> Result<(usize, usize), UsageError> {
     Ok(((buffer_kib as usize) << 10, (block_kib as usize) << 10))
 }
 
-fn fanout(typed: &Typed) -> Result<Option<Fanout>, UsageError> {
-    let mode = match typed.one("fanout-mode") {
-        Some(text) => text.parse().map_err(|error: &str| invalid("fanout-mode", text, error))?,
-        None => FanoutMode::default(),
-    };
-    let group = number(typed, "fanout-group", 0, 65_535)?;
-    Ok(group.map(|group| Fanout {
-        group: GroupId::Number(group as u16),
-        mode,
-        ignore_outgoing: false,
-    }))
+fn fanout_mode(typed: &Typed) -> Result<Option<FanoutMode>, UsageError> {
+    let parse =
+        |text: &str| text.parse().map_err(|error: &str| invalid("fanout-mode", text, error));
+    typed.one("fanout-mode").map(parse).transpose()
 }
 
 fn readers(typed: &Typed) -> Result<Readers, UsageError> {

@@ -113,6 +113,11 @@ impl FlowTable {
         }
     }
 
+    /// From now on, directions are judged by this MAC; those that are known keep theirs.
+    pub fn set_local_mac(&mut self, mac: Option<[u8; 6]>) {
+        self.config.local_mac = mac;
+    }
+
     /// Counters and what the table holds now.
     pub fn stats(&self) -> TableStats {
         TableStats { conversations: self.store.len() as u64, ..self.stats }

@@ -1,10 +1,11 @@
-//! Live capture: one pinned thread that empties a ring.
+//! Live capture: one pinned thread that empties a source.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use capture::{CaptureError, Ring, RingStats, Wait};
+use capture::{RingStats, Source, Wait};
 use flowtable::Moment;
+use thiserror::Error;
 use tracing::{info, warn};
 
 use super::reader::Reader;
@@ -18,6 +19,17 @@ const HAND_OVER: Duration = Duration::from_millis(100);
 const STATISTICS: Duration = Duration::from_secs(1);
 /// At most one warning about drops in this time.
 const WARNING: Duration = Duration::from_secs(10);
+
+/// Why a reader ended.
+#[derive(Debug, Error)]
+pub(super) enum LiveError {
+    /// The kernel refused something that it granted before.
+    #[error(transparent)]
+    Capture(#[from] capture::CaptureError),
+    /// There is nothing to capture on any more.
+    #[error("interface {0} was deleted or moved to another namespace")]
+    Gone(String),
+}
 
 /// Time as the flow table wants it: steps of the system clock move records' stamps, not timers.
 struct Clock {
@@ -39,37 +51,37 @@ impl Clock {
 /// # Errors
 /// The capture failed; what was counted until then has been exported all the same.
 pub(super) fn run(
-    ring: &mut Ring,
+    source: &mut Source,
     reader: &mut Reader,
     place: &ReaderStatus,
     stop: &AtomicBool,
-) -> Result<(), CaptureError> {
+) -> Result<(), LiveError> {
     let clock = Clock { start: Instant::now() };
     let mut watch = Watch::new(place);
-    let result = capture(ring, reader, stop, &clock, &mut watch);
+    let result = capture(source, reader, stop, &clock, &mut watch);
     // What the kernel had handed over before the stop is ours to count.
-    drain(ring, reader, &clock);
+    drain(source, reader, &clock);
     reader.flush(clock.now());
-    let stats = result.and_then(|()| ring.stats());
-    place.leave(reader.counters(*stats.as_ref().unwrap_or(&watch.last)));
-    stats.map(|_| ())
+    let stats = source.stats().unwrap_or(watch.last);
+    place.leave(reader.counters(stats));
+    result
 }
 
 fn capture(
-    ring: &mut Ring,
+    source: &mut Source,
     reader: &mut Reader,
     stop: &AtomicBool,
     clock: &Clock,
     watch: &mut Watch<'_>,
-) -> Result<(), CaptureError> {
+) -> Result<(), LiveError> {
     let mut handed_over = Instant::now();
     while !stop.load(Ordering::Relaxed) && reader.is_heard() {
-        match ring.wait(WAIT)? {
+        match source.wait(WAIT)? {
             Wait::Down(error) => watch.down(&error),
-            Wait::Gone => watch.down(&std::io::Error::from_raw_os_error(nix::libc::ENODEV)),
+            Wait::Gone => return Err(LiveError::Gone(watch.place.source.clone())),
             Wait::Ready | Wait::Timeout => {}
         }
-        let received = drain(ring, reader, clock);
+        let received = drain(source, reader, clock);
         watch.frames(received);
         let now = clock.now();
         reader.sweep(now);
@@ -77,16 +89,16 @@ fn capture(
             reader.hand_over();
             handed_over = Instant::now();
         }
-        watch.statistics(ring, reader)?;
+        watch.statistics(source, reader)?;
     }
     Ok(())
 }
 
 /// Takes the blocks that are ready, at most one round of the ring; gives the number of frames.
-fn drain(ring: &mut Ring, reader: &mut Reader, clock: &Clock) -> u64 {
+fn drain(source: &mut Source, reader: &mut Reader, clock: &Clock) -> u64 {
     let before = reader.frames();
-    for _ in 0..ring.blocks() {
-        let Some(mut block) = ring.next_block() else { break };
+    for _ in 0..source.blocks() {
+        let Some(mut block) = source.next_block() else { break };
         let now = clock.now();
         let mut frames = block.frames();
         for frame in &mut frames {
@@ -121,8 +133,6 @@ impl<'a> Watch<'a> {
             warn!("{} is down ({error}); waiting for it to come back", self.place.source);
         }
         self.down = true;
-        // The state stands until frames come again; poll returns at once meanwhile.
-        std::thread::sleep(WAIT);
     }
 
     fn frames(&mut self, received: u64) {
@@ -132,14 +142,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn statistics(&mut self, ring: &mut Ring, reader: &Reader) -> Result<(), CaptureError> {
+    fn statistics(&mut self, source: &mut Source, reader: &mut Reader) -> Result<(), LiveError> {
         if self.read.elapsed() < STATISTICS {
             return Ok(());
         }
         self.read = Instant::now();
-        self.last = ring.stats()?;
+        self.last = source.stats()?;
         let last = self.last;
         self.place.offer(|| reader.counters(last));
+        reader.set_local_mac(self.place.local_mac());
         let quiet = self.warned.is_none_or(|warned| warned.elapsed() >= WARNING);
         if last.drops > self.warned_drops && quiet {
             warn!(

@@ -6,23 +6,28 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use capture::{CaptureError, Filter, Interface, Ring, RingConfig};
+use capture::{Fanout, FanoutMode, Filter, GroupId, Interface, RingConfig, Source};
 use core_affinity::CoreId;
 use export::{Feed, Pace};
 use flowtable::FlowTable;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
+use super::live::LiveError;
 use super::reader::Reader;
 use super::{STOP_WITHIN, live, memory, place, report, setup};
 use crate::config::{Config, Live};
 use crate::status::{ReaderStatus, Status};
 
+/// How often MACs are read again (spec CAP-5).
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// An interface with its open rings.
 struct Open {
     interface: Interface,
-    rings: Vec<Ring>,
+    sources: Vec<Source>,
     cpus: Vec<CoreId>,
 }
 
@@ -51,7 +56,7 @@ pub(super) fn run(
         .zip(&configs)
         .map(|(interface, ring)| open(live, interface, ring))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let readers = open.iter().map(|open| open.rings.len()).sum();
+    let readers = open.iter().map(|open| open.sources.len()).sum();
     let (max_flows, max_memory_mib) = (config.max_flows, config.max_memory_mib);
     let capacity = memory::capacity(max_flows, max_memory_mib, readers, live.buffer_bytes)
         .map_err(|text| anyhow!("Error: {text}"))?;
@@ -61,17 +66,20 @@ pub(super) fn run(
     let mut feeds = feeds.into_iter();
     let mut status = Status::new(exporter.stats());
     let mut threads = Vec::new();
-    for Open { interface, rings, cpus } in open {
-        for (index, ring) in rings.into_iter().enumerate() {
+    let mut interfaces = Vec::with_capacity(open.len());
+    for Open { interface, sources, cpus } in open {
+        for (index, source) in sources.into_iter().enumerate() {
             let feed = feeds.next().ok_or_else(|| anyhow!("Error: too few channels"))?;
             let table = setup::table(capacity, hash_key, interface.mac, sample)?;
             let place = ReaderStatus::new(&interface.name, index);
+            place.set_local_mac(interface.mac);
             status.readers.push(Arc::clone(&place));
-            threads.push(spawn(ring, table, feed, place, cpus.clone(), stop)?);
+            threads.push(spawn(source, table, feed, place, cpus.clone(), stop)?);
         }
+        interfaces.push(interface);
     }
     let status = setup::status(config, status);
-    let result = join(threads, stop);
+    let result = watch(threads, &mut interfaces, &status, stop);
     let summary = exporter.finish(STOP_WITHIN);
     report(&summary);
     let total = status.total();
@@ -83,27 +91,48 @@ pub(super) fn run(
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// Opens all rings of one interface.
+/// Opens all rings of one interface. Several share it through a group.
 fn open(live: &Live, interface: Interface, config: &RingConfig) -> anyhow::Result<Open> {
     let readers = place::readers(live.readers, &interface.name);
-    if readers > 1 && config.fanout.is_none() {
-        bail!("Error: several readers share an interface through a group: add --fanout-group");
-    }
-    let rings = (0..readers)
-        .map(|_| Ring::open(&interface, config).map_err(|error| anyhow!("Error: {error}")))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(joined) = rings.first().and_then(Ring::fanout) {
-        info!("joined fanout group {}, mode {}", joined.group, joined.mode);
+    let mut fanout = fanout(live, readers);
+    let mut sources: Vec<Source> = Vec::with_capacity(readers);
+    for _ in 0..readers {
+        let config = RingConfig { fanout, ..config.clone() };
+        let (source, notes) =
+            Source::open(&interface, &config).map_err(|error| anyhow!("Error: {error}"))?;
+        if sources.is_empty() {
+            for note in notes {
+                warn!("{}: {note}", interface.name);
+            }
+            // The others follow the first to the group it found, in the mode it got.
+            if let (Some(fanout), Some(joined)) = (&mut fanout, source.fanout()) {
+                info!("joined fanout group {}, mode {}", joined.group, joined.mode);
+                (fanout.group, fanout.mode) = (GroupId::Number(joined.group), joined.mode);
+            }
+        }
+        sources.push(source);
     }
     let mib = live.buffer_bytes >> 20;
     info!("capturing on {} (ring {mib} MiB × {readers})", interface.name);
     let cpus = place::cpus(&live.cpus, &interface.name);
-    Ok(Open { interface, rings, cpus })
+    Ok(Open { interface, sources, cpus })
+}
+
+/// The group that was named, or one of our own for several readers.
+fn fanout(live: &Live, readers: usize) -> Option<Fanout> {
+    let (group, mode) = match live.group {
+        Some(group) => (GroupId::Number(group), FanoutMode::Hash),
+        None if readers > 1 => (GroupId::Unique, FanoutMode::Ebpf),
+        None => return None,
+    };
+    Some(Fanout { group, mode: live.mode.unwrap_or(mode), ignore_outgoing: false })
 }
 
 fn ring_config(live: &Live, interface: &Interface) -> anyhow::Result<RingConfig> {
     let linktype = interface.linktype.ok_or_else(|| {
-        anyhow!("Error: {}: unsupported hardware type {}", interface.name, interface.hardware_type)
+        let Interface { name, hardware_type, .. } = interface;
+        let kind = interface.hardware_name();
+        anyhow!("Error: {name}: unsupported hardware type {hardware_type} ({kind})")
     })?;
     let filter = live.filter.as_deref().map(|text| Filter::compile(text, linktype)).transpose();
     Ok(RingConfig {
@@ -113,14 +142,14 @@ fn ring_config(live: &Live, interface: &Interface) -> anyhow::Result<RingConfig>
         promiscuous: live.promiscuous,
         snap_bytes: live.snap_bytes,
         filter: filter.map_err(|error| anyhow!("Error: {error}"))?,
-        fanout: live.fanout,
+        fanout: None,
     })
 }
 
-type ReaderThread = JoinHandle<Result<(), CaptureError>>;
+type ReaderThread = JoinHandle<Result<(), LiveError>>;
 
 fn spawn(
-    mut ring: Ring,
+    mut source: Source,
     table: FlowTable,
     feed: Feed,
     place: Arc<ReaderStatus>,
@@ -132,15 +161,26 @@ fn spawn(
     let body = move || {
         place::pin(&cpus, place.index);
         let mut reader = Reader::new(table, feed);
-        live::run(&mut ring, &mut reader, &place, &stop)
+        live::run(&mut source, &mut reader, &place, &stop)
     };
     std::thread::Builder::new().name(name).spawn(body).context("Error: cannot start a reader")
 }
 
-/// Waits for all readers. When one ends on its own, the others are asked to end, too.
-fn join(threads: Vec<ReaderThread>, stop: &AtomicBool) -> anyhow::Result<()> {
+/// Waits for all readers, and tells them when the MAC of their interface changes. When one ends on
+/// its own, the others are asked to end, too.
+fn watch(
+    threads: Vec<ReaderThread>,
+    interfaces: &mut [Interface],
+    status: &Status,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let mut looked = Instant::now();
     while !threads.iter().any(JoinHandle::is_finished) {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
+        if looked.elapsed() >= LOOK_AGAIN {
+            looked = Instant::now();
+            refresh(interfaces, status);
+        }
     }
     stop.store(true, Ordering::Relaxed);
     let mut result = Ok(());
@@ -152,6 +192,20 @@ fn join(threads: Vec<ReaderThread>, stop: &AtomicBool) -> anyhow::Result<()> {
         result = result.and(ended);
     }
     result
+}
+
+/// An interface that cannot be read keeps what is known of it: its reader reports the trouble.
+fn refresh(interfaces: &mut [Interface], status: &Status) {
+    for interface in interfaces {
+        let Ok(now) = interface.refresh() else { continue };
+        if now.mac != interface.mac {
+            info!("{}: the MAC address has changed", interface.name);
+            let readers = status.readers.iter().filter(|place| place.source == interface.name);
+            readers.for_each(|place| place.set_local_mac(now.mac));
+        }
+        // Readers know it by the name it had at the start.
+        *interface = Interface { name: interface.name.clone(), ..now };
+    }
 }
 
 /// Nobody on the network may know which conversations share a chain of the table.

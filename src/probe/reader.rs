@@ -140,6 +140,11 @@ impl Reader {
         self.outbox.alive
     }
 
+    /// The interface's MAC may change while it is captured on.
+    pub(super) fn set_local_mac(&mut self, mac: Option<[u8; 6]>) {
+        self.table.set_local_mac(mac);
+    }
+
     /// Frames taken so far.
     #[inline]
     pub(super) fn frames(&self) -> u64 {

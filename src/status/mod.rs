@@ -6,6 +6,8 @@ mod metrics;
 mod page;
 mod server;
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -35,6 +37,8 @@ pub struct ReaderStatus {
     /// Number among the readers of its source.
     pub index: usize,
     counters: Mutex<Counters>,
+    /// MAC of the interface in the low 48 bits; 0 for none.
+    mac: AtomicU64,
 }
 
 /// Counters of one reader at one time.
@@ -51,7 +55,20 @@ pub struct Counters {
 impl ReaderStatus {
     /// A place for reader `index` of `source`.
     pub fn new(source: &str, index: usize) -> Arc<Self> {
-        Arc::new(Self { source: source.to_owned(), index, counters: Mutex::default() })
+        let (source, counters) = (source.to_owned(), Mutex::default());
+        Arc::new(Self { source, index, counters, mac: AtomicU64::new(0) })
+    }
+
+    /// The interface's MAC, as last looked at.
+    pub fn local_mac(&self) -> Option<[u8; 6]> {
+        let [_, _, mac @ ..] = self.mac.load(Relaxed).to_be_bytes();
+        (mac != [0; 6]).then_some(mac)
+    }
+
+    /// Tells the reader the interface's MAC.
+    pub fn set_local_mac(&self, mac: Option<[u8; 6]>) {
+        let [a, b, c, d, e, f] = mac.unwrap_or_default();
+        self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Relaxed);
     }
 
     /// Leaves new counters, unless somebody is reading just now.
