@@ -1,11 +1,53 @@
-//! Classic BPF programs: compiled by libpcap, cut to a snap length, attached to sockets.
+//! Classic BPF programs: compiled by libpcap, joined for tagged frames, cut to a snap length,
+//! attached to sockets or run over the frames of a file.
+//!
+//! # Tags
+//!
+//! The kernel takes the outer VLAN tag out of a received frame and tells it beside the frame; a
+//! sent frame has it inline. libpcap's programs look at the frame's bytes alone, so `tcp port 80`
+//! misses sent tagged frames and `vlan 100 and udp` received ones. What `compile` makes matches
+//! both alike:
+//!
+//! - An expression without `vlan` is compiled three times: as it is, as `vlan and (…)` and as
+//!   `vlan and vlan and (…)`. The joined program picks the form by the number of tags that are
+//!   inline (0x8100, 0x88a8, 0x9100), so a tag never hides what is behind it; a tag beside the
+//!   frame needs nothing, since the bytes are those of the untagged form.
+//! - An expression with `vlan` means what pcap-filter(7) says of a frame whose tags are all inline.
+//!   It is compiled once, and once more rewritten for a frame whose outer tag stands beside it: as
+//!   if the tag were at bytes 12 to 15, loads from there become loads of SKF_AD_VLAN_TPID and
+//!   SKF_AD_VLAN_TAG, loads behind move by 4. The joined program picks by SKF_AD_VLAN_TAG_PRESENT.
+//! - On the interface `any` the program first picks by SKF_AD_HATYPE between the form for Ethernet
+//!   and the one for raw IP.
+//!
+//! Tags of type 0x9200 are not known to libpcap. Frames with three or more inline tags are matched
+//! as libpcap matches two.
+
+mod machine;
+mod rewrite;
 
 use libc::sock_filter;
 use pcap::{Capture, Linktype};
 use thiserror::Error;
 
+use crate::frame::Frame;
+use crate::{LINKTYPE_ETHERNET, LINKTYPE_PER_FRAME, LINKTYPE_RAW};
+
 /// BPF_RET | BPF_K: accept the number of bytes in `k` (linux/filter.h).
 const RETURN_K: u16 = 0x06;
+/// BPF_LD | BPF_W | BPF_ABS.
+const LOAD_WORD: u16 = 0x20;
+/// BPF_LD | BPF_H | BPF_ABS.
+const LOAD_HALF: u16 = 0x28;
+/// BPF_JMP | BPF_JA.
+const JUMP: u16 = 0x05;
+/// BPF_JMP | BPF_JEQ | BPF_K.
+const JUMP_IF_EQUAL: u16 = 0x15;
+/// BPF_MAXINSNS: what the kernel takes.
+const MOST_INSTRUCTIONS: usize = libc::BPF_MAXINSNS as usize;
+/// Types of tags that libpcap's `vlan` knows.
+const TAG_TYPES: [u32; 3] = [0x8100, 0x88a8, 0x9100];
+/// DLT_RAW on Linux, whose number is not that of LINKTYPE_RAW (pcap-linktype(7)).
+const DLT_RAW: i32 = 12;
 
 /// A program that says of each frame how many bytes of it to keep; 0 drops it.
 #[derive(Clone, Debug)]
@@ -13,7 +55,7 @@ pub struct Filter {
     instructions: Vec<sock_filter>,
 }
 
-/// The expression is not one libpcap understands.
+/// The expression is not one libpcap understands, or cannot be made to match tagged frames.
 #[derive(Debug, Error)]
 #[error("{message} in filter \"{expression}\"")]
 pub struct FilterError {
@@ -24,28 +66,23 @@ pub struct FilterError {
 }
 
 impl Filter {
-    /// Compiles a capture filter expression (pcap-filter(7)) for frames of this LINKTYPE.
+    /// Compiles a capture filter expression (pcap-filter(7)) for frames of this LINKTYPE, tagged or
+    /// not (see the module). [`LINKTYPE_PER_FRAME`] makes the one for `any`.
     ///
     /// # Errors
     /// libpcap's complaint about the expression.
     pub fn compile(expression: &str, linktype: u32) -> Result<Self, FilterError> {
-        let refuse = |message: String| FilterError { expression: expression.to_owned(), message };
-        let linktype = i32::try_from(linktype).map_err(|_| refuse("unknown link type".into()))?;
-        let program = Capture::dead(Linktype(linktype))
-            .and_then(|capture| capture.compile(expression, true))
-            .map_err(|error| refuse(plain(&error)))?;
-        let instructions = program
-            .get_instructions()
-            .iter()
-            .map(|instruction| parse(&instruction.to_string()))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| refuse("unreadable program from libpcap".into()))?;
+        let instructions = match linktype {
+            LINKTYPE_ETHERNET => ethernet(expression)?,
+            LINKTYPE_PER_FRAME => per_frame(expression)?,
+            _ => compile(expression, linktype)?,
+        };
         Ok(Self { instructions })
     }
 
     /// Accepts every frame, `bytes` of each.
     pub fn accept(bytes: u32) -> Self {
-        Self { instructions: vec![sock_filter { code: RETURN_K, jt: 0, jf: 0, k: bytes }] }
+        Self { instructions: vec![statement(RETURN_K, bytes)] }
     }
 
     /// Drops every frame.
@@ -65,13 +102,19 @@ impl Filter {
         filter
     }
 
+    /// Whether the filter accepts the frame: what the kernel does for a ring, for frames of a file.
+    /// The filter must be one for the frame's LINKTYPE. A load beyond the captured bytes rejects.
+    pub fn matches(&self, frame: &Frame<'_>) -> bool {
+        machine::run(&self.instructions, frame) != 0
+    }
+
     /// Whether the kernel would take the program: libpcap also makes longer ones, and loops.
     pub(crate) fn check_kernel(&self) -> Result<(), &'static str> {
-        if self.instructions.len() > libc::BPF_MAXINSNS as usize {
+        if self.instructions.len() > MOST_INSTRUCTIONS {
             return Err("it is longer than 4096 instructions");
         }
-        // BPF_JMP | BPF_JA: the one jump whose offset can be negative.
-        if self.instructions.iter().any(|i| i.code == 0x05 && i.k.cast_signed() < 0) {
+        // The one jump whose offset can be negative.
+        if self.instructions.iter().any(|i| i.code == JUMP && i.k.cast_signed() < 0) {
             return Err("it has a loop (protochain)");
         }
         Ok(())
@@ -80,6 +123,117 @@ impl Filter {
     pub(crate) fn instructions(&self) -> &[sock_filter] {
         &self.instructions
     }
+}
+
+/// The joined program for Ethernet.
+fn ethernet(expression: &str) -> Result<Vec<sock_filter>, FilterError> {
+    let plain = compile(expression, LINKTYPE_ETHERNET)?;
+    if mentions_vlan(expression) {
+        let beside = rewrite::for_tag_beside(&plain).map_err(|what| FilterError {
+            expression: expression.to_owned(),
+            message: what.to_owned(),
+        })?;
+        let present = ancillary(libc::SKF_AD_VLAN_TAG_PRESENT);
+        let mut joined = vec![statement(LOAD_WORD, present), jump(JUMP_IF_EQUAL, 0, 0, 1)];
+        joined.push(statement(JUMP, beside.len() as u32));
+        joined.extend(beside);
+        joined.extend(plain);
+        return Ok(joined);
+    }
+    // Accepts everything, or has nothing to do with the frame's bytes.
+    if plain.len() == 1 {
+        return Ok(plain);
+    }
+    let forms = ["vlan and", "vlan and vlan and"];
+    let tagged = forms.map(|form| compile(&format!("{form} ({expression})"), LINKTYPE_ETHERNET));
+    let [Ok(once), Ok(twice)] = tagged else {
+        // Not every expression can stand behind `vlan`; it then matches the frame's bytes alone.
+        return Ok(plain);
+    };
+    Ok(by_depth(&plain, &once, &twice))
+}
+
+/// Picks the form by the number of inline tags.
+fn by_depth(
+    plain: &[sock_filter],
+    once: &[sock_filter],
+    twice: &[sock_filter],
+) -> Vec<sock_filter> {
+    // Each picks: load, three comparisons that skip the jump behind them.
+    let pick = |offset: u32, otherwise: u32| {
+        let mut lines = vec![statement(LOAD_HALF, offset)];
+        for (left, ethertype) in (0u8..3).rev().zip(TAG_TYPES) {
+            lines.push(jump(JUMP_IF_EQUAL, ethertype, left + 1, 0));
+        }
+        lines.push(statement(JUMP, otherwise));
+        lines
+    };
+    let (plain_length, once_length) = (plain.len() as u32, once.len() as u32);
+    let second = pick(16, plain_length + twice.len() as u32);
+    let mut joined = pick(12, second.len() as u32 + twice.len() as u32);
+    joined.extend(second);
+    joined.extend(twice);
+    joined.extend(plain);
+    joined.extend(once);
+    debug_assert_eq!(joined.len() as u32, 10 + plain_length + once_length + twice.len() as u32);
+    joined
+}
+
+/// The joined program for `any`: Ethernet (loopback included), raw IP, or nothing.
+fn per_frame(expression: &str) -> Result<Vec<sock_filter>, FilterError> {
+    let ethernet = ethernet(expression)?;
+    // Some expressions have no meaning there, such as `ether host`: nothing raw matches.
+    let raw = compile(expression, LINKTYPE_RAW).unwrap_or_else(|_| vec![statement(RETURN_K, 0)]);
+    let hardware = ancillary(libc::SKF_AD_HATYPE);
+    let mut joined = vec![
+        statement(LOAD_WORD, hardware),
+        jump(JUMP_IF_EQUAL, u32::from(libc::ARPHRD_ETHER), 2, 0),
+        jump(JUMP_IF_EQUAL, u32::from(libc::ARPHRD_LOOPBACK), 1, 0),
+        statement(JUMP, ethernet.len() as u32),
+    ];
+    joined.extend(ethernet);
+    joined.extend(raw);
+    Ok(joined)
+}
+
+/// libpcap's program.
+fn compile(expression: &str, linktype: u32) -> Result<Vec<sock_filter>, FilterError> {
+    let refuse = |message: String| FilterError { expression: expression.to_owned(), message };
+    let dlt = if linktype == LINKTYPE_RAW {
+        DLT_RAW
+    } else {
+        i32::try_from(linktype).map_err(|_| refuse("unknown link type".into()))?
+    };
+    let program = Capture::dead(Linktype(dlt))
+        .and_then(|capture| capture.compile(expression, true))
+        .map_err(|error| refuse(plain(&error)))?;
+    program
+        .get_instructions()
+        .iter()
+        .map(|instruction| parse(&instruction.to_string()))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| refuse("unreadable program from libpcap".into()))
+}
+
+/// Whether the keyword stands in the expression. A host of that name would count as well; the
+/// expression is then matched against the frame's bytes and one tag beside them.
+fn mentions_vlan(expression: &str) -> bool {
+    expression
+        .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '\\')))
+        .any(|word| word == "vlan")
+}
+
+fn statement(code: u16, k: u32) -> sock_filter {
+    sock_filter { code, jt: 0, jf: 0, k }
+}
+
+fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+/// Address of a fact beside the frame (linux/filter.h).
+fn ancillary(fact: libc::c_int) -> u32 {
+    (libc::SKF_AD_OFF + fact).cast_unsigned()
 }
 
 /// The crate shows an instruction only as text: "code jt jf k".
@@ -100,30 +254,4 @@ fn plain(error: &pcap::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::LINKTYPE_ETHERNET;
-
-    #[test]
-    fn a_good_expression_keeps_the_snap_length_and_drops_the_rest() {
-        let filter = Filter::compile("udp port 53", LINKTYPE_ETHERNET).unwrap();
-        let cut = filter.with_snap_length(96);
-        let returns: Vec<u32> = cut
-            .instructions()
-            .iter()
-            .filter(|instruction| instruction.code == RETURN_K)
-            .map(|instruction| instruction.k)
-            .collect();
-        assert!(returns.contains(&96) && returns.contains(&0), "{returns:?}");
-        assert!(returns.iter().all(|&k| k == 96 || k == 0));
-    }
-
-    #[test]
-    fn a_bad_expression_gives_libpcaps_own_words() {
-        let error = Filter::compile("udp prt 53", LINKTYPE_ETHERNET).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "can't parse filter expression: syntax error in filter \"udp prt 53\""
-        );
-    }
-}
+mod tests;
