@@ -42,6 +42,20 @@ impl Timing {
         wait / 2 + (wait / 2).mul_f64(random.f64())
     }
 
+    /// The wait after `failures` failures in a row, at least 1: what the server asks for, though not
+    /// less than the first wait, or else [`Self::backoff`].
+    pub(crate) fn wait(
+        &self,
+        failures: u32,
+        retry_after: Option<Duration>,
+        random: &mut fastrand::Rng,
+    ) -> Duration {
+        match retry_after {
+            Some(asked) => asked.max(self.backoff_min),
+            None => self.backoff(failures, random),
+        }
+    }
+
     /// The wait that a `Retry-After` value asks for: seconds or an HTTP date (RFC 9110, 10.2.3).
     pub(crate) fn retry_after(&self, value: &str, now: SystemTime) -> Option<Duration> {
         let value = value.trim();
@@ -91,9 +105,10 @@ impl Gate {
         // Requests that fail together are one failure.
         if self.failures == 0 || now >= self.open_at {
             self.failures = self.failures.saturating_add(1);
-            self.open_at = now + timing.backoff(self.failures, random);
+            self.open_at = now + timing.wait(self.failures, retry_after, random);
+        } else {
+            self.open_at = self.open_at.max(now + retry_after.unwrap_or_default());
         }
-        self.open_at = self.open_at.max(now + retry_after.unwrap_or_default());
     }
 }
 
@@ -157,6 +172,16 @@ mod tests {
         gate.failed(start, Some(7 * SECOND), &timing, &mut random);
         assert_eq!(gate.allows(start + 6 * SECOND, 3), 0);
         assert_eq!(gate.allows(start + 7 * SECOND, 3), 1);
+    }
+
+    #[test]
+    fn retry_after_takes_the_place_of_the_backoff_but_is_no_shorter_than_the_first() {
+        let (timing, mut random) = (Timing::default(), fastrand::Rng::with_seed(1));
+        let mut wait = |asked| timing.wait(9, Some(asked), &mut random);
+        assert_eq!(wait(Duration::ZERO), SECOND / 2);
+        assert_eq!(wait(SECOND), SECOND);
+        assert_eq!(wait(90 * SECOND), 90 * SECOND);
+        assert!(timing.wait(9, None, &mut random) >= 15 * SECOND);
     }
 
     proptest::proptest! {

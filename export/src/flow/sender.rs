@@ -184,8 +184,7 @@ impl Sender {
                 self.stats.attempts_failed.add(1);
                 self.streak.failed(&failure, batch.attempts, now);
                 self.gate.failed(now, after, &self.timing, &mut self.random);
-                let wait = self.timing.backoff(batch.attempts, &mut self.random);
-                batch.not_before = now + wait.max(after.unwrap_or_default());
+                batch.not_before = now + self.timing.wait(batch.attempts, after, &mut self.random);
                 self.insert(batch);
             }
         }
