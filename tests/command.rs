@@ -63,8 +63,8 @@ fn a_usage_error_is_one_line_and_no_request() {
         (&["--fanuot", "3"][..], "unexpected argument '--fanuot' found"),
         (&["eth0"], "unexpected argument 'eth0' found"),
         (
-            &["-i", "a", "-i", "b"],
-            "the argument '--interface <NAME>' cannot be used multiple times",
+            &["--read", "a", "--read", "b"],
+            "the argument '--read <FILE>' cannot be used multiple times",
         ),
         (
             &["--email", "a", "--email=b"],

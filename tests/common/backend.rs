@@ -8,6 +8,8 @@ use khub::{Config, DEV_EMAIL, DEV_TOKEN, Hub};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::{Counts, Flow, Sums};
+
 /// A running khub; stops when dropped. It lives in the network namespace of the thread that
 /// started it, and so does every question to it.
 pub struct Khub {
@@ -23,7 +25,12 @@ impl Khub {
     }
 
     pub fn with(config: Config) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0", config)
+    }
+
+    /// On an address that a probe knows already.
+    pub fn at(address: &str, config: Config) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let hub = Hub::new(Config { print: false, ..config }, std::io::sink()).unwrap();
@@ -83,6 +90,41 @@ impl Drop for Khub {
             let _ = thread.join();
         }
     }
+}
+
+/// What the device API says of device 1 of company 1.
+pub fn device(name: &str, max_flow_rate: u32) -> String {
+    format!(
+        r#"{{"device": {{"id": "1", "company_id": "1", "device_name": "{name}",
+        "device_sample_rate": "1", "max_flow_rate": {max_flow_rate}, "custom_column_data": [
+        {{"field_id": "3", "col_name": "FRAGMENTS", "col_type": "uint32"}}]}}}}"#
+    )
+}
+
+/// The sums of records as they travelled.
+pub fn wire_sums(flows: &[kflow::Flow]) -> Sums {
+    let mut sums = Sums::new();
+    for flow in flows {
+        let fragments = flow.customs.iter().find(|custom| custom.id == 3);
+        let key = Flow {
+            src: flow.src,
+            src_port: flow.src_port as u16,
+            dst: flow.dst,
+            dst_port: flow.dst_port as u16,
+            protocol: flow.protocol as u8,
+            vlan: (flow.vlan_in | flow.vlan_out) as u16,
+        };
+        sums.entry(key).or_default().add(Counts {
+            packets: flow.in_packets + flow.out_packets,
+            bytes: flow.in_bytes + flow.out_bytes,
+            tcp_flags: flow.tcp_flags.into(),
+            fragments: fragments.map_or(0, |custom| match custom.value {
+                kflow::Value::U32(count) => count.into(),
+                ref other => panic!("fragments are {other:?}"),
+            }),
+        });
+    }
+    sums
 }
 
 /// Flags that direct every request of a probe to one `host:port`.

@@ -2,15 +2,17 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod backend;
+pub mod captures;
 pub mod namespace;
 pub mod probe;
 pub mod recordings;
+pub mod traffic;
 pub mod tshark;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -173,18 +175,6 @@ fn text<'a>(record: &'a Value, member: &str) -> &'a str {
 
 fn number(record: &Value, member: &str) -> u64 {
     record[member].as_u64().unwrap_or_else(|| panic!("no number {member} in {record}"))
-}
-
-/// The folder of the test captures (spec, section 17): `KPROBE_PCAPS`, or beside the checkout.
-/// `None`, with a word on standard error, where there is none.
-pub fn captures() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/pcaps");
-    let folder = std::env::var_os("KPROBE_PCAPS").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no test captures in {} (KPROBE_PCAPS)", folder.display());
-    None
 }
 
 /// A folder that vanishes with the value.
