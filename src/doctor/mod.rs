@@ -86,6 +86,8 @@ impl From<Verdict> for ExitCode {
 /// There is no such interface, the interfaces could not be listed, or `out` failed.
 pub fn run(interface: Option<&str>, out: &mut dyn Write) -> anyhow::Result<Verdict> {
     let facts = Facts::host();
+    // A capture on all interfaces is asked about as such.
+    let interface = interface.filter(|name| *name != "any");
     let interfaces = match interface {
         Some(name) => vec![Interface::find(name)?],
         None => up().context("listing the interfaces")?,

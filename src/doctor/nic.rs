@@ -1,5 +1,6 @@
 //! What is known of one interface before it is judged: its driver's answers and its place in sysfs.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use capture::Interface;
@@ -39,10 +40,8 @@ impl Nic {
     pub fn read(facts: &Facts, interface: &Interface) -> Self {
         let name = interface.name.clone();
         let folder = format!("sys/class/net/{name}");
-        // sysfs shows the network namespace it was mounted from, which need not be this one.
-        let same = facts
-            .number(&format!("{folder}/ifindex"))
-            .is_ok_and(|index| u32::try_from(index) == Ok(interface.index));
+        let same = facts.number(&format!("{folder}/ifindex")).ok() == Some(interface.index.into())
+            && sysfs_is_ours(facts);
         Self {
             index: interface.index,
             loopback: interface.loopback,
@@ -70,9 +69,43 @@ impl Nic {
     }
 }
 
+/// Whether sysfs and this thread have the same interfaces.
+///
+/// sysfs shows the network namespace it was mounted from, and every namespace has a `lo` with
+/// index 1. Two namespaces with interfaces of equal names are not told apart.
+fn sysfs_is_ours(facts: &Facts) -> bool {
+    let table = facts.text("proc/thread-self/net/dev").unwrap_or_default();
+    let ours: BTreeSet<&str> =
+        table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+    let shown = facts.names("sys/class/net").unwrap_or_default();
+    // Plain files (bonding_masters) stand among the interfaces.
+    let shown: BTreeSet<&str> = shown
+        .iter()
+        .map(String::as_str)
+        .filter(|name| facts.has(&format!("sys/class/net/{name}/ifindex")))
+        .collect();
+    ours == shown
+}
+
 #[cfg(test)]
 pub mod tests {
+    use super::super::testing::host;
     use super::*;
+
+    #[test]
+    fn sysfs_of_another_namespace_is_recognised_by_its_interfaces() {
+        let table = "Inter-|   Receive\n face |bytes\n    lo: 0 0\n  eth0: 5 1\n";
+        let both = host(&[
+            ("proc/thread-self/net/dev", table),
+            ("sys/class/net/lo/ifindex", "1\n"),
+            ("sys/class/net/eth0/ifindex", "2\n"),
+            ("sys/class/net/bonding_masters", "\n"),
+        ]);
+        assert!(sysfs_is_ours(&both.facts));
+        let less =
+            host(&[("proc/thread-self/net/dev", table), ("sys/class/net/lo/ifindex", "1\n")]);
+        assert!(!sysfs_is_ours(&less.facts));
+    }
 
     fn unsupported<T>() -> io::Result<T> {
         Err(io::ErrorKind::Unsupported.into())

@@ -3,6 +3,10 @@
 use super::finding::{Finding, Grade};
 
 const CHECK: &str = "softnet";
+/// With fewer frames a second one CPU is as good as many.
+const BUSY_FRAMES: u64 = 50_000;
+/// Share of them on one CPU, percent, that is worth a word.
+const LONELY_PERCENT: u64 = 90;
 
 /// Counters of one CPU since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,12 +83,24 @@ pub fn check(before: &[Cpu], after: &[Cpu]) -> Finding {
         let evidence = format!("{evidence}. CPU {cpus} has more to receive than its budget allows");
         return Finding::new(CHECK, Grade::Warn, evidence).advise(budget);
     }
+    if let Some(cpu) = lonely(&now) {
+        let evidence = format!("{evidence}. CPU {cpu} took nearly all: see the interface's queues");
+        return Finding::new(CHECK, Grade::Note, evidence);
+    }
     let finding = |grade| Finding::new(CHECK, grade, evidence);
     match (ever_dropped, ever_squeezed) {
         (1.., _) => finding(Grade::Note).advise(backlog),
         (0, 1..) => finding(Grade::Note).advise(budget),
         (0, 0) => finding(Grade::Ok),
     }
+}
+
+/// The CPU that took nearly all frames while others had next to none.
+fn lonely(now: &[Cpu]) -> Option<u32> {
+    let total: u64 = now.iter().map(|c| u64::from(c.processed)).sum();
+    let most = now.iter().max_by_key(|c| c.processed)?;
+    let nearly_all = u64::from(most.processed) * 100 >= total * LONELY_PERCENT;
+    (now.len() > 1 && total >= BUSY_FRAMES && nearly_all).then_some(most.cpu)
 }
 
 fn busiest(cpus: &[Cpu], of: fn(&Cpu) -> u32) -> String {
@@ -126,6 +142,17 @@ mod tests {
         assert_eq!(check(&cpu(10, 0, 0), &cpu(30, 0, 1)).grade, Grade::Warn);
         assert_eq!(check(&cpu(10, 0, 0), &cpu(30, 0, 0)).grade, Grade::Ok);
         assert_eq!(check(&[], &[]).grade, Grade::Unknown);
+    }
+
+    #[test]
+    fn one_cpu_that_takes_all_the_frames_of_a_busy_second_is_a_note() {
+        let at = |first, second| {
+            let cpu = |cpu, processed| Cpu { cpu, processed, ..Cpu::default() };
+            check(&[], &[cpu(0, first), cpu(1, second)]).grade
+        };
+        assert_eq!(at(99_000, 1000), Grade::Note);
+        assert_eq!(at(60_000, 40_000), Grade::Ok);
+        assert_eq!(at(4000, 0), Grade::Ok);
     }
 
     #[test]
