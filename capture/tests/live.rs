@@ -5,45 +5,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop")]
 
-use std::io::Write as _;
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod common;
 
-use afpacket::sync::RawPacketStream;
+use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use capture::{
     Fanout, FanoutMode, Filter, GroupId, Interface, LINKTYPE_ETHERNET, PacketType, Ring,
-    RingConfig, VlanTag,
+    RingConfig, VlanTag, Wait,
 };
+use common::{collect, ip, sender, small, with_veth};
 
 const TAG: [u8; 4] = [0x81, 0x00, 0x60, 0x64];
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().expect("iproute2");
-    assert!(status.success(), "ip {arguments}");
-}
-
-/// Runs the test in a fresh namespace with `va` and `vb` up and silent.
-fn with_veth(test: impl FnOnce() + Send + 'static) {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root for a network namespace");
-        return;
-    }
-    let body = move || {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        ip("link add va type veth peer name vb");
-        for end in ["va", "vb"] {
-            ip(&format!("link set {end} addrgenmode none arp off up"));
-        }
-        test();
-    };
-    std::thread::spawn(body).join().unwrap();
-}
-
-fn sender(interface: &str) -> RawPacketStream {
-    let mut stream = RawPacketStream::new().unwrap();
-    stream.bind(interface).unwrap();
-    stream
-}
 
 /// A broadcast UDP frame of `payload` bytes, optionally tagged (VLAN 100, priority 3).
 fn frame(payload: usize, tag: bool) -> Vec<u8> {
@@ -56,37 +29,6 @@ fn frame(payload: usize, tag: bool) -> Vec<u8> {
         bytes.splice(12..12, TAG);
     }
     bytes
-}
-
-struct Seen {
-    time_ns: u64,
-    data: Vec<u8>,
-    wire_len: u32,
-    vlan: Option<VlanTag>,
-    packet_type: PacketType,
-}
-
-/// Collects frames until `count` came or two seconds passed.
-fn collect(ring: &mut Ring, count: usize) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while seen.len() < count && Instant::now() < deadline {
-        ring.wait(Duration::from_millis(50)).unwrap();
-        while let Some(mut block) = ring.next_block() {
-            seen.extend(block.frames().map(|f| Seen {
-                time_ns: f.time_ns,
-                data: f.data.to_vec(),
-                wire_len: f.wire_len,
-                vlan: f.vlan,
-                packet_type: f.packet_type,
-            }));
-        }
-    }
-    seen
-}
-
-fn small() -> RingConfig {
-    RingConfig { block_bytes: 1 << 18, blocks: 8, ..RingConfig::default() }
 }
 
 fn now_ns() -> u64 {
@@ -222,7 +164,7 @@ fn an_interface_that_goes_down_is_reported() {
         let mut ring = Ring::open(&Interface::find("vb").unwrap(), &small()).unwrap();
         ip("link set vb down");
         let waited = ring.wait(Duration::from_secs(2)).unwrap();
-        assert!(matches!(waited, capture::Wait::Down(_)), "{waited:?}");
+        assert!(matches!(waited, Wait::Down(_)), "{waited:?}");
         ip("link set vb up");
         sender("va").write_all(&frame(10, false)).unwrap();
         assert_eq!(collect(&mut ring, 1).len(), 1);
