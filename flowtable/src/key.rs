@@ -20,7 +20,7 @@ pub(crate) struct Key {
 
 /// The two directions of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// From the lower endpoint to the higher.
     #[default]
     Up,
@@ -29,14 +29,19 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const BOTH: [Self; 2] = [Self::Up, Self::Down];
+    /// Both directions, in the order of [`Way::index`].
+    pub const BOTH: [Self; 2] = [Self::Up, Self::Down];
 
+    /// 0 or 1.
     #[inline(always)]
-    pub(crate) fn index(self) -> usize {
+    #[must_use]
+    pub fn index(self) -> usize {
         self as usize
     }
 
-    pub(crate) fn other(self) -> Self {
+    /// The opposite direction.
+    #[must_use]
+    pub fn other(self) -> Self {
         if self == Self::Up { Self::Down } else { Self::Up }
     }
 }

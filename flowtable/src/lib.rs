@@ -17,10 +17,12 @@ mod sampling;
 mod stats;
 mod store;
 mod table;
+pub mod tcp;
 mod ticks;
 
 pub use config::{Config, Moment};
 pub use group::{GROUP, Group};
+pub use key::Way;
 pub use record::{Direction, Record};
 pub use sampling::Sampling;
 pub use stats::TableStats;

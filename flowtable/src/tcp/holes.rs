@@ -56,7 +56,8 @@ impl Holes {
     /// The hole that has all of `start`…`end`.
     pub(super) fn containing(&self, start: u32, end: u32) -> Option<Hole> {
         let holes = self.list.get(..usize::from(self.len)).unwrap_or_default();
-        let inside = |hole: &&Hole| distance(start, hole.start) >= 0 && distance(end, hole.end) <= 0;
+        let inside =
+            |hole: &&Hole| distance(start, hole.start) >= 0 && distance(end, hole.end) <= 0;
         holes.iter().find(inside).copied()
     }
 

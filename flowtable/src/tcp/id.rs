@@ -35,7 +35,8 @@ mod tests {
     use super::*;
 
     fn packet(protocol: u8, vlan: u16) -> Packet {
-        let mut packet = Packet { protocol, vlan, src_port: 40_000, dst_port: 80, ..Packet::default() };
+        let mut packet =
+            Packet { protocol, vlan, src_port: 40_000, dst_port: 80, ..Packet::default() };
         packet.src[15] = 9;
         packet.dst[15] = 1;
         packet
@@ -46,13 +47,8 @@ mod tests {
         let ids = ConnectionIds::new(1);
         for vlan in [0, 41] {
             let there = packet(TCP, vlan);
-            let back = Packet {
-                src: there.dst,
-                dst: there.src,
-                src_port: 80,
-                dst_port: 40_000,
-                ..there
-            };
+            let back =
+                Packet { src: there.dst, dst: there.src, src_port: 80, dst_port: 40_000, ..there };
             assert_eq!(ids.of(&there), ids.of(&back));
             assert!(ids.of(&there).is_some_and(|id| id != 0));
         }

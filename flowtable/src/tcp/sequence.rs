@@ -86,13 +86,7 @@ impl Side {
 impl TcpState {
     /// Payload of a segment without SYN, FIN and RST.
     #[inline(always)]
-    pub(super) fn data(
-        &mut self,
-        way: Way,
-        segment: &Segment,
-        now_us: u32,
-        details: &mut Details,
-    ) {
+    pub(super) fn data(&mut self, way: Way, segment: &Segment, now_us: u32, details: &mut Details) {
         let (side, peer) = self.pair(way);
         let ordinary = segment.seq == side.expected
             && side.bits & bit::PAYLOAD != 0
@@ -192,7 +186,8 @@ impl TcpState {
     fn gap(&mut self, way: Way, piece: &Piece, details: &mut Details) {
         let (side, peer) = self.pair(way);
         let start = side.expected;
-        let acked = if peer.bits & bit::ACKED != 0 { distance(peer.acked, start).max(0) } else { 0 };
+        let acked =
+            if peer.bits & bit::ACKED != 0 { distance(peer.acked, start).max(0) } else { 0 };
         let len = piece.seq.wrapping_sub(start);
         let probed = side.bits & bit::WINDOW_PROBE != 0;
         side.bits &= !bit::WINDOW_PROBE;
@@ -297,7 +292,11 @@ fn last_piece(segment: &Segment) -> Piece {
         len: segment.len,
         flags: segment.flags,
         tsval: segment.timestamps.map(|timestamps| timestamps.value),
-        ip_id: if segment.piece_bytes == 0 { ip_id } else { following(ip_id, segment.pieces() - 1) },
+        ip_id: if segment.piece_bytes == 0 {
+            ip_id
+        } else {
+            following(ip_id, segment.pieces() - 1)
+        },
         time_ns: segment.time_ns,
     }
 }
