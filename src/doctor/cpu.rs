@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cgroup::groups;
 use super::facts::{Facts, cpu_list, cpu_text};
-use super::finding::{Finding, Grade};
+use super::finding::{Finding, Grade, shell_word};
 use super::privileges::field;
 
 /// Share of all CPU time, percent, from which stolen time is worth a warning.
@@ -69,9 +69,9 @@ pub fn quota(facts: &Facts) -> Finding {
     };
     let evidence = format!("{evidence}. A throttled reader stands still while the ring fills");
     let command = if groups.unified {
-        format!("echo max > /{folder}/cpu.max")
+        format!("echo max > {}", shell_word(&format!("/{folder}/cpu.max")))
     } else {
-        format!("echo -1 > /{folder}/cpu.cfs_quota_us")
+        format!("echo -1 > {}", shell_word(&format!("/{folder}/cpu.cfs_quota_us")))
     };
     Finding::new(CHECK, grade, evidence).advise(command)
 }

@@ -76,7 +76,7 @@ pub fn check(nic: &Nic, before: Option<&Counters>, after: Option<&Counters>) -> 
         after.damaged,
         after.dropped
     );
-    let name = &nic.name;
+    let name = nic.word();
     if now.ring_losses() > 0 {
         let evidence = format!("{evidence}. The host does not empty the ring in time");
         let finding = Finding::new(CHECK, Grade::Bad, evidence);

@@ -60,3 +60,24 @@ impl Finding {
         self
     }
 }
+
+/// `text` as one word for a shell: names of interfaces and groups may hold nearly any byte.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-@/".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_when_a_shell_would_take_them_apart() {
+        assert_eq!(shell_word("eth0.100"), "eth0.100");
+        assert_eq!(shell_word("a b;c"), "'a b;c'");
+        assert_eq!(shell_word("it's$x"), r"'it'\''s$x'");
+    }
+}

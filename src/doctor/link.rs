@@ -26,7 +26,7 @@ pub fn state(facts: &Facts, nic: &Nic, folder: &str) -> Finding {
     // The carrier of an interface that is down cannot be read.
     match read("carrier").as_deref() {
         None => Finding::new(CHECK, Grade::Bad, format!("{evidence}; administratively down"))
-            .advise(format!("ip link set {} up", nic.name)),
+            .advise(format!("ip link set {} up", nic.word())),
         Some("0") => Finding::new(CHECK, Grade::Bad, format!("{evidence}; no carrier")),
         Some(_) if duplex.is_some() => {
             Finding::new(CHECK, Grade::Warn, format!("{evidence}; half duplex"))

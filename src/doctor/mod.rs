@@ -218,7 +218,7 @@ impl Patient {
         if worst <= Grade::Note {
             return finding;
         }
-        finding.advise(format!("kprobe doctor -i {}", nic.name))
+        finding.advise(format!("kprobe doctor -i {}", nic.word()))
     }
 }
 
@@ -230,7 +230,7 @@ fn other_namespace(nic: &Nic) -> Finding {
         nic.name
     );
     Finding::new("sysfs", Grade::Unknown, evidence).advise(format!(
-        "unshare -m sh -c 'mount -t sysfs sysfs /sys && kprobe doctor -i {}'",
-        nic.name
+        "unshare -m sh -c 'mount -t sysfs sysfs /sys && exec kprobe doctor -i \"$1\"' sh {}",
+        nic.word()
     ))
 }

@@ -7,6 +7,7 @@ use capture::Interface;
 use capture::ethtool::{self, Channels, Coalescing, Feature, ReceiveRing, Rss};
 
 use super::facts::Facts;
+use super::finding::shell_word;
 
 /// An interface and the answers of its driver.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ impl Nic {
     pub fn driver_name(&self) -> &str {
         let otherwise = if self.loopback { "loopback" } else { "unknown" };
         self.driver.as_deref().unwrap_or(otherwise)
+    }
+
+    /// Its name as a word of a shell's command.
+    pub fn word(&self) -> String {
+        shell_word(&self.name)
     }
 
     /// A feature's state, if this kernel knows it.

@@ -41,7 +41,7 @@ pub fn merging(nic: &Nic, abilities: &io::Result<Abilities>) -> Finding {
              and bytes are estimates"
         );
         return Finding::new(CHECK, Grade::Bad, evidence)
-            .advise(format!("ethtool -K {} lro off", nic.name));
+            .advise(format!("ethtool -K {} lro off", nic.word()));
     }
     match abilities {
         _ if merging.is_empty() => Finding::new(CHECK, Grade::Ok, evidence),
@@ -60,7 +60,7 @@ pub fn merging(nic: &Nic, abilities: &io::Result<Abilities>) -> Finding {
             );
             Finding::new(CHECK, Grade::Bad, evidence).advise(format!(
                 "ethtool -K {} {}",
-                nic.name,
+                nic.word(),
                 off.join(" ")
             ))
         }
@@ -97,7 +97,7 @@ pub fn vlan(nic: &Nic) -> Finding {
          does not use"
     );
     Finding::new(CHECK, Grade::Note, evidence)
-        .advise(format!("ethtool -K {} rx-vlan-filter off", nic.name))
+        .advise(format!("ethtool -K {} rx-vlan-filter off", nic.word()))
 }
 
 #[cfg(test)]

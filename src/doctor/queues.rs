@@ -62,13 +62,13 @@ pub fn check(nic: &Nic, queues: Option<Queues>, cpus: &BTreeSet<u32>) -> Finding
             Ok(channels) if channels.combined_max > 0 => "combined",
             _ => "rx",
         };
-        return finding.advise(format!("ethtool -L {} {kind} {wanted}", nic.name));
+        return finding.advise(format!("ethtool -L {} {kind} {wanted}", nic.word()));
     }
     (0..count.min(MAX_COMMANDS)).fold(finding, |finding, queue| {
         finding.advise(format!(
             "echo {} > /sys/class/net/{}/queues/rx-{queue}/rps_cpus",
             mask(cpus),
-            nic.name
+            nic.word()
         ))
     })
 }

@@ -24,7 +24,7 @@ pub struct Section {
 /// The writer's.
 pub fn write(sections: &[Section], out: &mut dyn Write) -> io::Result<()> {
     for section in sections {
-        writeln!(out, "{}", section.title)?;
+        writeln!(out, "{}", printable(&section.title))?;
         for finding in &section.findings {
             write_finding(finding, out)?;
         }
@@ -44,15 +44,20 @@ fn write_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{:indent$}{line}", "")?;
     }
     for command in &finding.advice {
-        writeln!(out, "{:indent$}fix: {command}", "")?;
+        writeln!(out, "{:indent$}fix: {}", "", printable(command))?;
     }
     Ok(())
+}
+
+/// Names come from whoever made them; a terminal must not obey them.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The text in lines of at most `columns` characters, broken at spaces; a longer word stays whole.
 fn broken(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for word in printable(text).split_whitespace() {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
                 line.push(' ');
@@ -107,6 +112,16 @@ eth0
 0 bad, 1 warn, 0 unknown, 0 note, 1 ok
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters() {
+        let findings = vec![Finding::new("x", Grade::Ok, "a\u{1b}[2Jb").advise("c\nd")];
+        let mut text = Vec::new();
+        write(&[Section { title: "t\u{7}".into(), findings }], &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("a [2Jb") && text.contains("fix: c d"), "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
     }
 
     #[test]

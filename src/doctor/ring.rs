@@ -26,7 +26,11 @@ pub fn size(nic: &Nic, counters: Option<&Counters>) -> Finding {
         return Finding::new(CHECK, grade, evidence);
     }
     let grade = if lost > 0 { Grade::Warn } else { Grade::Note };
-    Finding::new(CHECK, grade, evidence).advise(format!("ethtool -G {} rx {}", nic.name, ring.max))
+    Finding::new(CHECK, grade, evidence).advise(format!(
+        "ethtool -G {} rx {}",
+        nic.word(),
+        ring.max
+    ))
 }
 
 /// Judges how long the device keeps frames back: packets get their time only after that.
@@ -47,7 +51,7 @@ pub fn coalescing(nic: &Nic) -> Finding {
     }
     let evidence = format!("{evidence}. Packet times, and so round-trip times, err by up to this");
     Finding::new(CHECK, Grade::Note, evidence)
-        .advise(format!("ethtool -C {} adaptive-rx off rx-usecs 50", nic.name))
+        .advise(format!("ethtool -C {} adaptive-rx off rx-usecs 50", nic.word()))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn check(nic: &Nic, queues: usize) -> Finding {
         Err(_) if !nic.hardware => return Finding::new(CHECK, Grade::Ok, "none: virtual"),
         Err(error) => return Finding::unread(CHECK, "the hash key", error),
     };
-    let name = &nic.name;
+    let name = nic.word();
     let mut finding = Finding::new(CHECK, Grade::Ok, key_evidence(rss));
     if symmetric(rss) == Some(false) {
         finding.grade = Grade::Note;
