@@ -62,6 +62,8 @@ impl SideDetail {
         self.holes.is_empty()
             && self.counts == Counts::default()
             && (!self.in_run || distance(acked, self.run_seq) > 0)
+            && self.recover_to.is_none_or(|recover_to| distance(acked, recover_to) >= 0)
+            && self.sacked_to.is_none_or(|sacked_to| distance(acked, sacked_to) >= 0)
     }
 }
 
