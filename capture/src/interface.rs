@@ -1,6 +1,5 @@
 //! Facts about a network interface in this network namespace.
 
-use std::ffi::CString;
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
@@ -89,8 +88,7 @@ impl Interface {
         if self.index == 0 {
             return Ok(self.clone());
         }
-        let name = if_indextoname(self.index).ok().and_then(|name| name.into_string().ok());
-        Self::find(name.as_deref().unwrap_or(&self.name))
+        Self::find(&current_name(self.index).unwrap_or_else(|| self.name.clone()))
     }
 
     /// The hardware type in words, for messages: "IEEE 802.11 monitor with radiotap header".
@@ -113,11 +111,17 @@ impl Interface {
 
 /// Name of the interface of this index, or "number N".
 pub(crate) fn name_of(index: u32) -> String {
-    match if_indextoname(index).map(CString::into_string) {
-        Ok(Ok(name)) => name,
-        _ if index == 0 => ANY.to_owned(),
-        _ => format!("number {index}"),
+    match current_name(index) {
+        Some(name) => name,
+        None if index == 0 => ANY.to_owned(),
+        None => format!("number {index}"),
     }
+}
+
+fn current_name(index: u32) -> Option<String> {
+    let name = if_indextoname(index).ok()?.into_string().ok()?;
+    // nix 0.31 gives an empty name, not an error, once the index is gone.
+    (!name.is_empty()).then_some(name)
 }
 
 fn addresses(name: &str) -> nix::Result<(Vec<(IpAddr, u8)>, bool)> {

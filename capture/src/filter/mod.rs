@@ -19,7 +19,8 @@
 //! - On the interface `any` the program first picks by SKF_AD_HATYPE between the form for Ethernet
 //!   and the one for raw IP.
 //!
-//! Tags of type 0x9200 are not known to libpcap. Frames with three or more inline tags are matched
+//! `ether proto 0x8100` is an expression without `vlan`, so it asks what is behind the tags; say
+//! `vlan` for tagged frames. Tags of type 0x9200 are not known to libpcap. Frames with three or more inline tags are matched
 //! as libpcap matches two.
 
 mod machine;

@@ -83,3 +83,19 @@ fn log_text(log: &[u8]) -> String {
     let lines: Vec<_> = text.lines().rev().take(12).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_reason_is_in_the_error() {
+        // BPF_EXIT without a value in R0.
+        let (error, log) = load_socket_filter(&[0x95u64.to_le()]).unwrap_err();
+        if error.raw_os_error() == Some(libc::EPERM) {
+            eprintln!("skipped: needs CAP_BPF");
+            return;
+        }
+        assert!(log.contains("R0 !read_ok"), "{log}");
+    }
+}
