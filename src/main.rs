@@ -3,7 +3,6 @@
 
 mod cli;
 mod config;
-#[expect(dead_code, reason = "the command line does not lead there yet")]
 mod doctor;
 mod log;
 mod probe;
@@ -32,6 +31,10 @@ fn run() -> anyhow::Result<ExitCode> {
             // A closed pipe behind --help is nobody's error.
             let _ = io::stdout().write_all(text.as_bytes());
             return Ok(ExitCode::SUCCESS);
+        }
+        cli::Request::Doctor(interface) => {
+            let verdict = doctor::run(interface.as_deref(), &mut io::stdout().lock());
+            return Ok(verdict.map_err(|error| anyhow::anyhow!("Error: {error:#}"))?.into());
         }
         cli::Request::Run(typed) => typed,
     };

@@ -9,6 +9,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use flags::{FLAGS, Flag, Kind};
 
+/// The word that selects what to do; flags may stand before and after it.
+const WORD: &str = "word";
+
 /// A usage error: one line that names the flag or value and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -21,6 +24,8 @@ pub enum Request {
     Print(String),
     /// Run with these flags.
     Run(Typed),
+    /// Check what makes captures lie or drop: on this interface, or on the host and all that are up.
+    Doctor(Option<String>),
 }
 
 /// The flags that were given, by long name.
@@ -66,7 +71,23 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Usage
             typed.values.insert(flag.long, values);
         }
     }
-    Ok(Request::Run(typed))
+    match matches.get_one::<String>(WORD).map(String::as_str) {
+        None => Ok(Request::Run(typed)),
+        Some("doctor") => doctor(&typed),
+        Some(word) => Err(UsageError(format!("unexpected argument '{word}' found"))),
+    }
+}
+
+/// `doctor` takes one interface and nothing else.
+fn doctor(typed: &Typed) -> Result<Request, UsageError> {
+    if let Some(flag) = typed.values.keys().find(|flag| **flag != "interface") {
+        return Err(UsageError(format!("--{flag} has no meaning with doctor")));
+    }
+    match typed.all("interface") {
+        [] => Ok(Request::Doctor(None)),
+        [one] => Ok(Request::Doctor(Some(one.clone()))),
+        _ => Err(UsageError("doctor looks at one --interface at a time".to_owned())),
+    }
 }
 
 fn values(matches: &mut ArgMatches, flag: &Flag) -> Option<Vec<String>> {
@@ -82,10 +103,13 @@ fn values(matches: &mut ArgMatches, flag: &Flag) -> Option<Vec<String>> {
 fn command() -> Command {
     let mut command = Command::new("kprobe")
         .about("Host and sensor network probe: captures packets, keeps flows, ships records")
-        .override_usage("kprobe -i NAME [options]\n       kprobe --read FILE [options]")
+        .override_usage(
+            "kprobe -i NAME [options]\n       kprobe --read FILE [options]\n       kprobe doctor [-i NAME]",
+        )
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .max_term_width(100);
+        .max_term_width(100)
+        .arg(Arg::new(WORD).hide(true));
     for flag in FLAGS {
         let mut arg = Arg::new(flag.long)
             .long(flag.long)
@@ -121,7 +145,17 @@ mod tests {
         match parse(words).map_err(|error| error.to_string())? {
             Request::Run(typed) => Ok(typed),
             Request::Print(text) => Err(text),
+            Request::Doctor(interface) => Err(format!("doctor {interface:?}")),
         }
+    }
+
+    #[test]
+    fn the_doctor_takes_an_interface_before_or_after_the_word() {
+        assert_eq!(run("doctor").unwrap_err(), "doctor None");
+        for line in ["doctor -i eth0", "-i eth0 doctor"] {
+            assert_eq!(run(line).unwrap_err(), "doctor Some(\"eth0\")");
+        }
+        assert!(run("doctor --promisc").unwrap_err().contains("--promisc has no meaning"));
     }
 
     #[test]
