@@ -1,0 +1,6 @@
+//! TCP metrics from the outside: the rules of the specification, real captures, and generated
+//! conversations whose truth is known.
+
+mod captures;
+mod conversation;
+mod rules;
