@@ -240,6 +240,8 @@ impl TcpState {
         side.last_data_us = piece.time_us();
         if distance(end, side.expected) > 0 {
             side.expected = end;
+        }
+        if copy != Sent::Before {
             side.tsval = piece.tsval.unwrap_or(0) as u16;
             side.ip_id = piece.ip_id;
         }

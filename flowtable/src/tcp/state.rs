@@ -61,7 +61,7 @@ pub(super) struct Side {
     /// Last advertised, not scaled.
     pub(super) window: u16,
     pub(super) bits: u16,
-    /// IP identification and low half of the timestamp of the latest segment that advanced.
+    /// IP identification and low half of the timestamp of the segment sent last.
     pub(super) ip_id: u16,
     pub(super) tsval: u16,
 }

@@ -3,4 +3,6 @@
 
 mod captures;
 mod conversation;
+mod generator;
 mod rules;
+mod truth;
