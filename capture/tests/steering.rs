@@ -162,7 +162,7 @@ fn is_whole_and_spread(rings: &mut [Ring], (name, frames): Kind, both_ends: bool
         }
     }
     let count = by_end.iter().map(Vec::len).sum();
-    // One call each: a ring of 8 blocks lasts 80 ms, and a socket takes its time to close.
+    // One call each: a block is used up by one frame, and a socket takes its time to close.
     send("va", &by_end[0]);
     send("vb", &by_end[1]);
     let seen = collect_all(rings, count);

@@ -62,9 +62,9 @@ pub fn send(interface: &str, frames: &[Vec<u8>]) {
     }
 }
 
-/// A ring small enough for many tests at once.
+/// A ring small enough for many tests at once, that lasts 640 ms when the reader is kept waiting.
 pub fn small() -> RingConfig {
-    RingConfig { block_bytes: 1 << 18, blocks: 8, ..RingConfig::default() }
+    RingConfig { block_bytes: 1 << 18, blocks: 16, retire_ms: 40, ..RingConfig::default() }
 }
 
 /// A frame, kept.
