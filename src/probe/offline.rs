@@ -60,7 +60,8 @@ pub(super) fn run(
     };
     let thread = std::thread::Builder::new().name("replay".to_owned());
     let thread = thread.spawn(move || job.run(readers)).context("Error: cannot start a reader")?;
-    let summary = wait_and_finish(exporter, || thread.is_finished(), stop);
+    let closed = || status.exporter.all_closed();
+    let summary = wait_and_finish(exporter, || thread.is_finished(), closed, stop);
     report(&summary);
     let result = thread.join().map_err(|_| anyhow!("Error: a reader failed"))?;
     let total = status.total();
@@ -71,7 +72,7 @@ pub(super) fn run(
         bail!("Error: {source}: unsupported link type {}", frames.unsupported_linktype);
     }
     match losses(&summary) {
-        Some(losses) if !stop.load(Ordering::Relaxed) => {
+        Some(losses) if !stop.load(Ordering::Relaxed) && !status.exporter.all_closed() => {
             bail!("Error: not every record was accepted: {losses}")
         }
         _ => Ok(ExitCode::SUCCESS),
@@ -83,10 +84,15 @@ pub(super) fn run(
 fn wait_and_finish(
     exporter: ExporterHandle,
     finished: impl Fn() -> bool,
+    closed: impl Fn() -> bool,
     stop: &AtomicBool,
 ) -> Summary {
     let mut stopped: Option<Instant> = None;
     while !finished() {
+        if closed() {
+            // A pipe whose reader has seen enough ends the replay, like any filter's.
+            stop.store(true, Ordering::Relaxed);
+        }
         if stop.load(Ordering::Relaxed) {
             let since = stopped.get_or_insert_with(Instant::now);
             if since.elapsed() > END_WITHIN {

@@ -177,6 +177,10 @@ fn watch(
     let mut looked = Instant::now();
     while !threads.iter().any(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(20));
+        if status.exporter.all_closed() {
+            info!("nobody reads the output any more");
+            break;
+        }
         if looked.elapsed() >= LOOK_AGAIN {
             looked = Instant::now();
             refresh(interfaces, status);
