@@ -12,12 +12,13 @@ static TURN: Mutex<()> = Mutex::new(());
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A namespace by name; deleted when dropped.
-struct Namespace {
-    name: String,
+pub struct Namespace {
+    pub name: String,
 }
 
 impl Namespace {
-    fn new() -> Self {
+    /// Makes an empty one. Needs root.
+    pub fn new() -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let namespace = Self { name: format!("kprobe-t-{}-{number}", std::process::id()) };
         ip(&format!("netns add {}", namespace.name));
@@ -28,6 +29,18 @@ impl Namespace {
     fn enter(&self) {
         let file = File::open(format!("/run/netns/{}", self.name)).unwrap();
         setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+    }
+
+    /// Does something there; this thread stays where it is.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let body = || {
+            self.enter();
+            work()
+        };
+        match std::thread::scope(|scope| scope.spawn(body).join()) {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
 }
 
