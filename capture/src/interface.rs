@@ -167,6 +167,14 @@ mod tests {
     }
 
     #[test]
+    fn any_is_every_interface_and_stays_so() {
+        let any = Interface::find("any").unwrap();
+        assert_eq!((any.index, any.mac, any.loopback), (0, None, false));
+        assert_eq!(any.refresh().unwrap(), any);
+        assert_eq!(name_of(0), "any");
+    }
+
+    #[test]
     fn an_unknown_name_is_reported_in_the_documented_words() {
         let error = Interface::find("nope0").unwrap_err();
         assert_eq!(error.to_string(), "unsupported interface nope0");

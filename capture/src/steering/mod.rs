@@ -12,7 +12,9 @@
 //!
 //! What it does not: a fragment of a tunnel packet is steered by the outer addresses, since only
 //! the first has the inner ones; IPv6 extension headers before a tunnel header are not walked;
-//! frames that are not IP all go to the member of number 0. Only the linear part of the kernel's
+//! frames that are not IP all go to the member of number 0. On other devices than Ethernet, and on
+//! `any`, the walk begins with the IP header, so there tags inside, labels and sessions are not
+//! looked through and go to member 0 as well. Only the linear part of the kernel's
 //! buffer is read, which drivers fill with all headers; a header beyond it counts as absent.
 
 mod assembler;

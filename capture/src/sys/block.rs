@@ -142,3 +142,77 @@ fn put(block: &mut [u8], at: usize, bytes: &[u8]) {
         place.copy_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A block of frames whose bytes are all `n`, `n` of them.
+    fn block(lengths: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 1 << 16];
+        let mut at = HEAD_BYTES.next_multiple_of(16);
+        for &n in lengths {
+            let start = at + FrameHead::DATA_OFFSET;
+            bytes[start..start + usize::from(n)].fill(n);
+            let head = FrameHead {
+                time_ns: 1_700_000_000_000_000_001,
+                captured: n.into(),
+                wire_len: 2 * u32::from(n),
+                status: libc::TP_STATUS_VLAN_VALID,
+                vlan_tci: 0x6064,
+                vlan_tpid: 0x88a8,
+                packet_type: libc::PACKET_OUTGOING,
+                hardware_type: libc::ARPHRD_ETHER,
+            };
+            at = put_frame_head(&mut bytes, at, &head);
+        }
+        put_block_head(&mut bytes, lengths.len() as u32);
+        bytes
+    }
+
+    /// Walks as [`crate::Frames`] does; gives the bytes of each frame.
+    fn walk(bytes: &[u8]) -> Vec<RawFrame<'_>> {
+        let block = RawBlock::new(bytes);
+        let (count, mut next) = block.first();
+        let mut frames = Vec::new();
+        for _ in 0..count.min(1000) {
+            let Some(frame) = block.frame(next) else { break };
+            next = next.wrapping_add(frame.header.tp_next_offset as usize);
+            frames.push(frame);
+        }
+        frames
+    }
+
+    #[test]
+    fn a_block_made_here_is_walked_like_one_of_the_kernels() {
+        let bytes = block(&[60, 1, 0, 255]);
+        let frames = walk(&bytes);
+        assert_eq!(
+            frames.iter().map(|frame| frame.data.len()).collect::<Vec<_>>(),
+            [60, 1, 0, 255]
+        );
+        assert_eq!(frames[3].data, [255; 255]);
+        let header = &frames[0].header;
+        assert_eq!((header.tp_sec, header.tp_nsec, header.tp_len), (1_700_000_000, 1, 120));
+        assert_eq!((header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid), (0x6064, 0x88a8));
+        assert_eq!((frames[0].packet_type, frames[0].hardware_type), (4, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_that_do_not_fit_the_block_end_the_walk(
+            lengths in proptest::collection::vec(any::<u8>(), 0..8),
+            damage in proptest::collection::vec((0usize..2000, any::<u8>()), 0..20),
+            cut in 0usize..3000,
+        ) {
+            let mut bytes = block(&lengths);
+            for (at, byte) in damage {
+                bytes[at] = byte;
+            }
+            bytes.truncate(cut);
+            walk(&bytes);
+        }
+    }
+}
