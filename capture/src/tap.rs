@@ -111,6 +111,7 @@ impl Tap {
             // Older kernels lack it; the walk over the block skips them all the same.
             let _ = socket.set_packet_int(libc::PACKET_IGNORE_OUTGOING, 1);
         }
+        notes.extend(config.filter.as_ref().and_then(Filter::note).map(str::to_owned));
         let filter = match &config.filter {
             Some(filter) => filter.with_snap_length(config.snap_bytes),
             None => Filter::accept(config.snap_bytes),

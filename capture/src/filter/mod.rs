@@ -19,7 +19,8 @@
 //! - On the interface `any` the program first picks by SKF_AD_HATYPE between the form for Ethernet
 //!   and the one for raw IP.
 //!
-//! `ether proto 0x8100` is an expression without `vlan`, so it asks what is behind the tags; say
+//! A program may have 4096 instructions. Where the three forms together have more, the first alone
+//! is used, and [`Filter::note`] says what that means. `ether proto 0x8100` is an expression without `vlan`, so it asks what is behind the tags; say
 //! `vlan` for tagged frames. Tags of type 0x9200 are not known to libpcap. Frames with three or more inline tags are matched
 //! as libpcap matches two.
 
@@ -50,10 +51,16 @@ const TAG_TYPES: [u32; 3] = [0x8100, 0x88a8, 0x9100];
 /// DLT_RAW on Linux, whose number is not that of LINKTYPE_RAW (pcap-linktype(7)).
 const DLT_RAW: i32 = 12;
 
+const TOO_LONG_TO_JOIN: &str = "the filter is too long for its forms for tagged frames: inline \
+                                tags (sent frames, QinQ) are not looked through";
+const NOT_BEHIND_A_TAG: &str = "the filter has no form for tagged frames: inline tags (sent \
+                                frames, QinQ) are not looked through";
+
 /// A program that says of each frame how many bytes of it to keep; 0 drops it.
 #[derive(Clone, Debug)]
 pub struct Filter {
     instructions: Vec<sock_filter>,
+    note: Option<&'static str>,
 }
 
 /// The expression is not one libpcap understands, or cannot be made to match tagged frames.
@@ -73,17 +80,16 @@ impl Filter {
     /// # Errors
     /// libpcap's complaint about the expression.
     pub fn compile(expression: &str, linktype: u32) -> Result<Self, FilterError> {
-        let instructions = match linktype {
-            LINKTYPE_ETHERNET => ethernet(expression)?,
-            LINKTYPE_PER_FRAME => per_frame(expression)?,
-            _ => compile(expression, linktype)?,
-        };
-        Ok(Self { instructions })
+        match linktype {
+            LINKTYPE_ETHERNET => ethernet(expression),
+            LINKTYPE_PER_FRAME => per_frame(expression),
+            _ => compile(expression, linktype).map(Self::of),
+        }
     }
 
     /// Accepts every frame, `bytes` of each.
     pub fn accept(bytes: u32) -> Self {
-        Self { instructions: vec![statement(RETURN_K, bytes)] }
+        Self::of(vec![statement(RETURN_K, bytes)])
     }
 
     /// Drops every frame.
@@ -109,6 +115,15 @@ impl Filter {
         machine::run(&self.instructions, frame) != 0
     }
 
+    /// What the filter does not do and might be expected to, for the log.
+    pub fn note(&self) -> Option<&'static str> {
+        self.note
+    }
+
+    fn of(instructions: Vec<sock_filter>) -> Self {
+        Self { instructions, note: None }
+    }
+
     /// Whether the kernel would take the program: libpcap also makes longer ones, and loops.
     pub(crate) fn check_kernel(&self) -> Result<(), &'static str> {
         if self.instructions.len() > MOST_INSTRUCTIONS {
@@ -127,7 +142,7 @@ impl Filter {
 }
 
 /// The joined program for Ethernet.
-fn ethernet(expression: &str) -> Result<Vec<sock_filter>, FilterError> {
+fn ethernet(expression: &str) -> Result<Filter, FilterError> {
     let plain = compile(expression, LINKTYPE_ETHERNET)?;
     if mentions_vlan(expression) {
         let beside = rewrite::for_tag_beside(&plain).map_err(|what| FilterError {
@@ -139,19 +154,24 @@ fn ethernet(expression: &str) -> Result<Vec<sock_filter>, FilterError> {
         joined.push(statement(JUMP, beside.len() as u32));
         joined.extend(beside);
         joined.extend(plain);
-        return Ok(joined);
+        return Ok(Filter::of(joined));
     }
     // Accepts everything, or has nothing to do with the frame's bytes.
     if plain.len() == 1 {
-        return Ok(plain);
+        return Ok(Filter::of(plain));
+    }
+    let too_long = Filter { instructions: plain.clone(), note: Some(TOO_LONG_TO_JOIN) };
+    if plain.len() * 3 > MOST_INSTRUCTIONS {
+        return Ok(too_long);
     }
     let forms = ["vlan and", "vlan and vlan and"];
     let tagged = forms.map(|form| compile(&format!("{form} ({expression})"), LINKTYPE_ETHERNET));
     let [Ok(once), Ok(twice)] = tagged else {
         // Not every expression can stand behind `vlan`; it then matches the frame's bytes alone.
-        return Ok(plain);
+        return Ok(Filter { instructions: plain, note: Some(NOT_BEHIND_A_TAG) });
     };
-    Ok(by_depth(&plain, &once, &twice))
+    let joined = by_depth(&plain, &once, &twice);
+    Ok(if joined.len() > MOST_INSTRUCTIONS { too_long } else { Filter::of(joined) })
 }
 
 /// Picks the form by the number of inline tags.
@@ -181,8 +201,8 @@ fn by_depth(
 }
 
 /// The joined program for `any`: Ethernet (loopback included), raw IP, or nothing.
-fn per_frame(expression: &str) -> Result<Vec<sock_filter>, FilterError> {
-    let ethernet = ethernet(expression)?;
+fn per_frame(expression: &str) -> Result<Filter, FilterError> {
+    let Filter { instructions: ethernet, note } = ethernet(expression)?;
     // Some expressions have no meaning there, such as `ether host`: nothing raw matches.
     let raw = compile(expression, LINKTYPE_RAW).unwrap_or_else(|_| vec![statement(RETURN_K, 0)]);
     let hardware = ancillary(libc::SKF_AD_HATYPE);
@@ -194,7 +214,7 @@ fn per_frame(expression: &str) -> Result<Vec<sock_filter>, FilterError> {
     ];
     joined.extend(ethernet);
     joined.extend(raw);
-    Ok(joined)
+    Ok(Filter { instructions: joined, note })
 }
 
 /// libpcap's program.

@@ -172,8 +172,18 @@ fn a_program_of_many_hosts_fits_the_kernel_and_a_longer_one_is_refused() {
     assert!(filter.matches(&frame(&bytes, tag)));
     bytes[26..30].copy_from_slice(&[10, 0, 100, 1]);
     assert!(!filter.matches(&frame(&bytes, tag)));
-    let long = Filter { instructions: vec![statement(RETURN_K, 1); 4097] };
+    let long = Filter::of(vec![statement(RETURN_K, 1); 4097]);
     assert_eq!(long.check_kernel(), Err("it is longer than 4096 instructions"));
+}
+
+#[test]
+fn an_expression_too_long_for_three_forms_is_used_in_one_and_says_so() {
+    let bytes: Vec<_> = (0..700).map(|n| format!("ether[{}] = {}", 60 + n, n % 250)).collect();
+    let filter = Filter::compile(&bytes.join(" or "), LINKTYPE_ETHERNET).unwrap();
+    assert!(filter.note().unwrap().starts_with("the filter is too long for its forms"));
+    assert_eq!(filter.check_kernel(), Ok(()));
+    let short = Filter::compile("tcp", LINKTYPE_ETHERNET).unwrap();
+    assert_eq!(short.note(), None);
 }
 
 /// A frame whose fields are often those the expressions look for.
@@ -201,7 +211,7 @@ proptest! {
     fn the_machine_agrees_with_libpcaps(bytes in hostile(), which in 0..EXPRESSIONS.len()) {
         let capture = Capture::dead(Linktype(1)).unwrap();
         let theirs = capture.compile(EXPRESSIONS[which], true).unwrap();
-        let ours = Filter { instructions: compile(EXPRESSIONS[which], 1).unwrap() };
+        let ours = Filter::of(compile(EXPRESSIONS[which], 1).unwrap());
         prop_assert_eq!(ours.matches(&frame(&bytes, None)), theirs.filter(&bytes));
     }
 
@@ -236,6 +246,6 @@ proptest! {
             .map(|(code, jt, jf, k)| sock_filter { code, jt: jt % 8, jf: jf % 8, k: k % 64 })
             .collect();
         let _ = rewrite::for_tag_beside(&instructions);
-        let _ = Filter { instructions }.matches(&frame(&bytes, None));
+        let _ = Filter::of(instructions).matches(&frame(&bytes, None));
     }
 }
