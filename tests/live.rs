@@ -93,6 +93,23 @@ fn both_signals_end_in_order_and_lose_nothing() {
 }
 
 #[test]
+fn what_the_kernel_took_until_the_stop_is_in_the_records() {
+    with_veth(|| {
+        let (frames, _) = traffic::frames(&PLAN, 60_000);
+        let probe = Probe::capturing(["-i", "vb"]);
+        std::thread::scope(|scope| {
+            // A thread is born into the namespace of its parent.
+            scope.spawn(|| traffic::send("va", &frames, 60_000));
+            std::thread::sleep(ARRIVED);
+            let ended = stopped(probe, Signal::SIGTERM);
+            let counted = total(&sums(&records(&ended.stdout))).packets;
+            assert!((1000..60_000).contains(&counted), "{counted}");
+            assert_kernel_counts(&ended, counted);
+        });
+    });
+}
+
+#[test]
 fn a_dead_backend_holds_the_end_up_for_ten_seconds_at_most() {
     with_veth(|| {
         let server = silent_backend();

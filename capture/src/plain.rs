@@ -98,6 +98,14 @@ impl Plain {
         self.tap.wait(timeout)
     }
 
+    /// Takes no further frames in. What the kernel has taken can be read at once.
+    ///
+    /// # Errors
+    /// The kernel's refusal, which open sockets do not see.
+    pub fn silence(&mut self) -> Result<(), CaptureError> {
+        self.tap.silence()
+    }
+
     /// Reads the kernel's counters and returns the sums since the socket was opened. It never
     /// freezes.
     ///

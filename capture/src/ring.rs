@@ -13,11 +13,15 @@ use crate::interface::Interface;
 use crate::sys::{PacketSocket, RawBlock, RingMap};
 use crate::tap::{self, RingStats, Tap, Wait};
 
+/// How late the kernel's timer may be: it counts in jiffies, of 10 ms at most.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
+
 /// An open ring on one interface. Closing it unmaps the ring and leaves the group.
 pub struct Ring {
     map: RingMap,
     tap: Tap,
     next: usize,
+    retire: Duration,
 }
 
 impl Ring {
@@ -44,6 +48,15 @@ impl Ring {
     /// A poll that failed for another reason than a signal or the interface's state.
     pub fn wait(&mut self, timeout: Duration) -> Result<Wait, CaptureError> {
         self.tap.wait(timeout)
+    }
+
+    /// Takes no further frames in. What the kernel has taken, it hands over within the time that is
+    /// returned: the block it is filling retires at the second tick of its timer at the latest.
+    ///
+    /// # Errors
+    /// The kernel's refusal, which open rings do not see.
+    pub fn silence(&mut self) -> Result<Duration, CaptureError> {
+        self.tap.silence().map(|()| 2 * self.retire + TIMER_SLACK)
     }
 
     /// Reads the kernel's counters and returns the sums since the ring was opened.
@@ -147,7 +160,8 @@ impl Mapped {
         let Self { socket, map, vnet_header, notes } = self;
         let mut tap = Tap::new(socket, interface, config, linktype, vnet_header)?;
         tap.notes.splice(0..0, notes);
-        Ok(Ring { map, tap, next: 0 })
+        let retire = Duration::from_millis(config.retire_ms.into());
+        Ok(Ring { map, tap, next: 0, retire })
     }
 }
 

@@ -88,6 +88,18 @@ impl Source {
         }
     }
 
+    /// Takes no further frames in; what the kernel has taken, it hands over within the time that is
+    /// returned.
+    ///
+    /// # Errors
+    /// The kernel's refusal, which open sockets do not see.
+    pub fn silence(&mut self) -> Result<Duration, CaptureError> {
+        match self {
+            Self::Ring(ring) => ring.silence(),
+            Self::Plain(plain) => plain.silence().map(|()| Duration::ZERO),
+        }
+    }
+
     /// Reads the kernel's counters and returns the sums since the source was opened.
     ///
     /// # Errors

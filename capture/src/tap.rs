@@ -128,6 +128,12 @@ impl Tap {
         })
     }
 
+    /// Takes no further frames in.
+    pub(crate) fn silence(&self) -> Result<(), CaptureError> {
+        let silence = Filter::drop_all();
+        self.socket.attach_filter(silence.instructions()).map_err(step("closing the filter"))
+    }
+
     /// Waits until frames may be ready, at most `timeout` (rounded down to ms).
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<Wait, CaptureError> {
         if let Some(error) = self.pending.take() {

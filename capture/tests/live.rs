@@ -8,7 +8,7 @@
 mod common;
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use capture::{
     Fanout, FanoutMode, Filter, GroupId, Interface, LINKTYPE_ETHERNET, PacketType, Ring,
@@ -168,5 +168,30 @@ fn an_interface_that_goes_down_is_reported() {
         ip("link set vb up");
         sender("va").write_all(&frame(10, false)).unwrap();
         assert_eq!(collect(&mut ring, 1).len(), 1);
+    });
+}
+
+#[test]
+fn a_silenced_ring_hands_over_what_it_took_in_time_and_takes_nothing_more() {
+    with_veth(|| {
+        let config = RingConfig { retire_ms: 100, ..small() };
+        let mut ring = Ring::open(&Interface::find("vb").unwrap(), &config).unwrap();
+        let mut sender = sender("va");
+        for _ in 0..10 {
+            sender.write_all(&frame(10, false)).unwrap();
+        }
+        let end = Instant::now() + ring.silence().unwrap();
+        for _ in 0..10 {
+            sender.write_all(&frame(10, false)).unwrap();
+        }
+        let mut frames = 0;
+        while Instant::now() < end {
+            ring.wait(end.saturating_duration_since(Instant::now())).unwrap();
+            while let Some(mut block) = ring.next_block() {
+                frames += block.frames().count();
+            }
+        }
+        assert_eq!(frames, 10);
+        assert_eq!(ring.stats().unwrap().packets, 10);
     });
 }

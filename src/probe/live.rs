@@ -17,6 +17,8 @@ const WAIT: Duration = Duration::from_millis(50);
 const HAND_OVER: Duration = Duration::from_millis(100);
 /// `PACKET_STATISTICS` is read so often, by the reader alone (it resets when read).
 const STATISTICS: Duration = Duration::from_secs(1);
+/// With a larger `--retire-ms` the last packets may stay in the kernel: an end is due in 10 s.
+const LAST_BLOCK: Duration = Duration::from_secs(1);
 /// At most one warning about drops in this time.
 const WARNING: Duration = Duration::from_secs(10);
 
@@ -59,8 +61,7 @@ pub(super) fn run(
     let clock = Clock { start: Instant::now() };
     let mut watch = Watch::new(place);
     let result = capture(source, reader, stop, &clock, &mut watch);
-    // What the kernel had handed over before the stop is ours to count.
-    drain(source, reader, &clock);
+    let result = result.and(empty(source, reader, &clock));
     reader.flush(clock.now());
     let stats = source.stats().unwrap_or(watch.last);
     place.leave(reader.counters(stats));
@@ -92,6 +93,18 @@ fn capture(
         watch.statistics(source, reader)?;
     }
     Ok(())
+}
+
+/// What the kernel had taken before the stop is ours to count, the block it was filling included.
+fn empty(source: &mut Source, reader: &mut Reader, clock: &Clock) -> Result<(), LiveError> {
+    let end = Instant::now() + source.silence()?.min(LAST_BLOCK);
+    loop {
+        let received = drain(source, reader, clock);
+        let left = end.saturating_duration_since(Instant::now());
+        if received == 0 && (left.is_zero() || matches!(source.wait(left)?, Wait::Gone)) {
+            return Ok(());
+        }
+    }
 }
 
 /// Takes the blocks that are ready, at most one round of the ring; gives the number of frames.
