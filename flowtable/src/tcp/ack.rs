@@ -122,16 +122,24 @@ impl TcpState {
     }
 
     /// SACK blocks sent in direction `way`; they are about the other direction's data.
-    pub(super) fn sacked(&mut self, way: Way, ack: u32, sack: &SackBlocks, details: &mut Details) {
+    pub(super) fn sacked(
+        &mut self,
+        way: Way,
+        segment: &Segment,
+        sack: &SackBlocks,
+        details: &mut Details,
+    ) {
         let Some(detail) = details.obtain(&mut self.detail) else {
             self.lacking = true;
             return;
         };
-        let blocks = sack.as_slice();
+        let (blocks, ack, pieces) = (sack.as_slice(), segment.ack, segment.pieces());
         let duplicate = duplicate_block(blocks, ack);
-        let own = &mut detail.sides[way.index()];
-        own.counts.sacks += 1;
-        own.counts.dsacks += u32::from(duplicate.is_some());
+        let counts = &mut detail.sides[way.index()].counts;
+        counts.sacks = counts.sacks.saturating_add(pieces);
+        if duplicate.is_some() {
+            counts.dsacks = counts.dsacks.saturating_add(pieces);
+        }
         let other = &mut detail.sides[way.other().index()];
         if let (Some(block), Some((start, end))) = (duplicate, other.resent)
             && distance(block.left, end) < 0
@@ -140,12 +148,11 @@ impl TcpState {
             other.counts.needless += 1;
             other.resent = None;
         }
-        for block in blocks {
-            let highest = other.sacked_to.unwrap_or(ack);
-            if distance(block.right, highest) > 0 {
-                other.sacked_to = Some(block.right);
-            }
-        }
+        // Nothing beyond a quarter of the sequence space is believed.
+        let ahead = |number| Some(distance(number, ack)).filter(|ahead| (1..FAR).contains(ahead));
+        let known = other.sacked_to.and_then(ahead);
+        let highest = blocks.iter().filter_map(|block| ahead(block.right)).max().max(known);
+        other.sacked_to = highest.map(|highest| ack.wrapping_add_signed(highest));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Segment;
 use super::ack::is_answer;
-use super::details::Details;
+use super::details::{Details, SideDetail};
 use super::flags::{ACK, SYN};
 use super::number::elapsed_us;
 use super::state::{Ledger, Side, TcpState, bit};
@@ -36,7 +36,7 @@ impl TcpState {
         if self.repeats_syn(way, segment) {
             self.syn_again(way, segment, now_us, details);
         } else {
-            self.first_syn(way, segment, now_us);
+            self.first_syn(way, segment, now_us, details);
         }
         if segment.has(ACK) {
             self.syn_ack(way, segment, now_us);
@@ -65,11 +65,14 @@ impl TcpState {
         self.has(way, bit::SYN) && segment.seq == self.ledgers[way.index()].first_seq
     }
 
-    fn first_syn(&mut self, way: Way, segment: &Segment, now_us: u32) {
+    fn first_syn(&mut self, way: Way, segment: &Segment, now_us: u32, details: &mut Details) {
         let i = way.index();
         let after_syn = segment.seq.wrapping_add(1);
         let scales = if segment.syn.window_scale.is_some() { bit::SCALES } else { 0 };
         self.close = None;
+        if let Some(detail) = details.get(self.detail) {
+            detail.sides[i] = SideDetail::default();
+        }
         self.sides[i] = Side {
             expected: after_syn.wrapping_add(segment.len),
             probe_end: after_syn,
@@ -106,7 +109,7 @@ impl TcpState {
         // With simultaneous opening each side sends SYN, then SYN+ACK (RFC 9293 section 3.5).
         let crossing = segment.has(ACK) && !self.has(way, bit::SYN_ACK);
         if !crossing {
-            self.out_of_line(way, segment, now_us, details);
+            self.out_of_line(way, segment, details);
         }
         let side = &mut self.sides[i];
         let again = crossing || self.ledgers[i].retransmitted != before;

@@ -74,20 +74,22 @@ pub(super) struct Options {
     pub(super) syn: SynOptions,
 }
 
+/// The option bytes that nearly every segment of a connection with timestamps has (RFC 7323
+/// appendix A).
+#[inline(always)]
+pub(super) fn plain_timestamps(bytes: &[u8]) -> Option<Timestamps> {
+    let bytes: &[u8; 12] = bytes.try_into().ok()?;
+    let &[NOP, NOP, TIMESTAMPS, 10, a, b, c, d, e, f, g, h] = bytes else { return None };
+    Some(Timestamps {
+        value: u32::from_be_bytes([a, b, c, d]),
+        echo: u32::from_be_bytes([e, f, g, h]),
+    })
+}
+
 /// Reads the bytes behind the fixed header. Stops at the first option that is malformed or cut
 /// off; what came before it counts. At most 40 steps.
-#[inline]
+#[inline(never)]
 pub(super) fn parse(bytes: &[u8]) -> Options {
-    // What nearly every segment of a connection with timestamps has (RFC 7323 appendix A).
-    if let Some([NOP, NOP, TIMESTAMPS, 10, a, b, c, d, e, f, g, h]) = bytes.first_chunk::<12>()
-        && bytes.len() == 12
-    {
-        let timestamps = Timestamps {
-            value: u32::from_be_bytes([*a, *b, *c, *d]),
-            echo: u32::from_be_bytes([*e, *f, *g, *h]),
-        };
-        return Options { timestamps: Some(timestamps), ..Options::default() };
-    }
     walk(bytes.get(..40).unwrap_or(bytes))
 }
 
@@ -152,7 +154,9 @@ mod tests {
     fn the_usual_layout_of_timestamps_and_any_other_give_the_same() {
         let expected = Some(Timestamps { value: 1, echo: 0x0203_0405 });
         let usual = [1, 1, 8, 10, 0, 0, 0, 1, 2, 3, 4, 5];
+        assert_eq!(plain_timestamps(&usual), expected);
         assert_eq!(parse(&usual).timestamps, expected);
+        assert_eq!(plain_timestamps(&usual[..11]), None);
         let other = [8, 10, 0, 0, 0, 1, 2, 3, 4, 5, 1, 1];
         assert_eq!(parse(&other).timestamps, expected);
     }

@@ -69,12 +69,19 @@ impl Segment {
             let at = packet.l4_at as usize;
             let end = data.len().min(at.saturating_add(usize::from(packet.l4_header_len)));
             let bytes = data.get(at.saturating_add(FIXED_HEADER_BYTES)..end).unwrap_or_default();
-            let options = options::parse(bytes);
-            segment.timestamps = options.timestamps;
-            segment.sack = options.sack;
-            segment.syn = options.syn;
+            segment.timestamps = options::plain_timestamps(bytes);
+            if segment.timestamps.is_none() {
+                segment.read_options(bytes);
+            }
         }
         Some(segment)
+    }
+
+    fn read_options(&mut self, bytes: &[u8]) {
+        let options = options::parse(bytes);
+        self.timestamps = options.timestamps;
+        self.sack = options.sack;
+        self.syn = options.syn;
     }
 
     /// Time in microseconds, modulo 2³².

@@ -86,13 +86,13 @@ impl Side {
 impl TcpState {
     /// Payload of a segment without SYN, FIN and RST.
     #[inline(always)]
-    pub(super) fn data(&mut self, way: Way, segment: &Segment, now_us: u32, details: &mut Details) {
+    pub(super) fn data(&mut self, way: Way, segment: &Segment, details: &mut Details) {
         let (side, peer) = self.pair(way);
         let ordinary = segment.seq == side.expected
             && side.bits & bit::PAYLOAD != 0
             && peer.bits & bit::ZERO == 0;
         if !ordinary {
-            return self.out_of_line(way, segment, now_us, details);
+            return self.out_of_line(way, segment, details);
         }
         let end = segment.seq.wrapping_add(segment.len);
         let probe_end = segment.seq.wrapping_add(segment.first_piece_bytes());
@@ -101,23 +101,10 @@ impl TcpState {
 
     /// Anything that takes sequence numbers.
     #[inline(never)]
-    pub(super) fn out_of_line(
-        &mut self,
-        way: Way,
-        segment: &Segment,
-        now_us: u32,
-        details: &mut Details,
-    ) {
+    pub(super) fn out_of_line(&mut self, way: Way, segment: &Segment, details: &mut Details) {
         if segment.len > 0 && !self.has(way, bit::PAYLOAD) {
             self.payload.note(way, segment.time_ns);
             self.sides[way.index()].bits |= bit::PAYLOAD;
-        }
-        let (side, peer) = self.pair(way);
-        if segment.len == 1 && segment.seq == side.expected && peer.bits & bit::ZERO != 0 {
-            // The receiver decides whether this byte counts (RFC 9293 section 3.8.6.1).
-            side.bits |= bit::WINDOW_PROBE;
-            side.last_data_us = now_us;
-            return;
         }
         self.walk(way, segment, details);
     }
@@ -134,12 +121,7 @@ impl TcpState {
             left -= piece.len;
             piece.flags = segment.flags & if left > 0 { !FIN } else { 0xff };
             if piece.seq == self.sides[way.index()].expected {
-                let mut last = last_piece(segment);
-                last.flags = segment.flags;
-                let probe_end = piece.end();
-                let rest = piece.len.wrapping_add(left);
-                let end = Piece { len: rest, flags: segment.flags, ..piece }.end();
-                return self.sides[way.index()].advance(&last, end, probe_end);
+                return self.in_order(way, segment, &piece, left);
             }
             self.place(way, &piece, details);
             if left == 0 {
@@ -150,8 +132,29 @@ impl TcpState {
         }
     }
 
+    /// A piece in order, and the `left` bytes of its segment behind it.
+    fn in_order(&mut self, way: Way, segment: &Segment, first: &Piece, left: u32) {
+        let (side, peer) = self.pair(way);
+        let mut last = last_piece(segment);
+        let rest = first.len.wrapping_add(left);
+        let end = Piece { len: rest, flags: segment.flags, ..*first }.end();
+        let last_len = if left == 0 { first.len } else { (left - 1) % first.len.max(1) + 1 };
+        let probes = last_len == 1 && segment.flags & FIN == 0 && peer.bits & bit::ZERO != 0;
+        if !probes {
+            return side.advance(&last, end, first.end());
+        }
+        // A byte against a closed window: the receiver decides whether it counts (RFC 9293 section
+        // 3.8.6.1).
+        side.bits |= bit::WINDOW_PROBE;
+        side.last_data_us = last.time_us();
+        if left > 0 {
+            last.ip_id = preceding(last.ip_id);
+            side.advance(&last, end.wrapping_sub(1), first.end());
+        }
+    }
+
     /// One wire segment that is not in order.
-    pub(super) fn place(&mut self, way: Way, piece: &Piece, details: &mut Details) {
+    fn place(&mut self, way: Way, piece: &Piece, details: &mut Details) {
         if self.is_keepalive(way, piece) {
             return;
         }
@@ -306,6 +309,11 @@ fn last_piece(segment: &Segment) -> Piece {
 /// Identification of the `n`th packet after one; 0 stays what tells nothing.
 fn following(ip_id: u16, n: u32) -> u16 {
     if ip_id == 0 { 0 } else { ip_id.wrapping_add(n as u16) }
+}
+
+/// Identification of the packet before one.
+fn preceding(ip_id: u16) -> u16 {
+    if ip_id == 0 { 0 } else { ip_id.wrapping_sub(1) }
 }
 
 /// Compares the sending of `piece` with that of a segment of the same side seen at `then_us`: by

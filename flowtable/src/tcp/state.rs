@@ -125,12 +125,13 @@ impl TcpState {
         {
             return self.update_rare(way, segment, details);
         }
+        // Acknowledgments first: they are the same for each piece of a merged segment.
         let now_us = segment.time_us();
-        if segment.len > 0 {
-            self.data(way, segment, now_us, details);
-        }
         self.acknowledge(way, segment, now_us, details);
         self.window(way, segment, now_us, details);
+        if segment.len > 0 {
+            self.data(way, segment, details);
+        }
     }
 
     /// How the connection was closed as seen by direction `way`; `None` while it is open.
@@ -165,21 +166,21 @@ impl TcpState {
         if segment.has(ACK) && !self.has(way, bit::PLAIN) {
             self.first_plain_ack(way, segment, now_us);
         }
+        if segment.has(ACK) {
+            if let Some(sack) = &segment.sack {
+                self.sacked(way, segment, sack, details);
+            }
+            self.acknowledge(way, segment, now_us, details);
+            self.window(way, segment, now_us, details);
+        }
         if segment.len > 0 || segment.has(FIN) {
-            self.out_of_line(way, segment, now_us, details);
+            self.out_of_line(way, segment, details);
         }
         if segment.has(FIN) {
             self.sides[way.index()].bits |= bit::FIN;
             if self.has(way.other(), bit::FIN) {
                 self.close.get_or_insert(Closing::Fin);
             }
-        }
-        if segment.has(ACK) {
-            if let Some(sack) = &segment.sack {
-                self.sacked(way, segment.ack, sack, details);
-            }
-            self.acknowledge(way, segment, now_us, details);
-            self.window(way, segment, now_us, details);
         }
     }
 

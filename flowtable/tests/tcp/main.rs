@@ -4,5 +4,6 @@
 mod captures;
 mod conversation;
 mod generator;
+mod properties;
 mod rules;
 mod truth;
