@@ -91,6 +91,8 @@ pub struct Replay {
     pub path: PathBuf,
     /// Reader threads that share the frames.
     pub readers: Readers,
+    /// pcap-filter(7) expression.
+    pub filter: Option<String>,
     /// Bytes looked at of a packet.
     pub snap_bytes: u32,
     /// Gives records their direction.
@@ -169,14 +171,15 @@ fn source(typed: &Typed) -> Result<Source, UsageError> {
 }
 
 fn replay(typed: &Typed, path: &str) -> Result<Replay, UsageError> {
-    const LIVE_ONLY: [&str; 7] =
-        ["promisc", "fanout-group", "buffer-size", "block-size", "retire-ms", "cpus", "filter"];
+    const LIVE_ONLY: [&str; 6] =
+        ["promisc", "fanout-group", "buffer-size", "block-size", "retire-ms", "cpus"];
     if let Some(flag) = LIVE_ONLY.iter().find(|flag| typed.has(flag)) {
         return Err(UsageError(format!("--{flag} has no meaning with --read")));
     }
     Ok(Replay {
         path: path.into(),
         readers: readers(typed)?,
+        filter: typed.one("filter").map(str::to_owned),
         snap_bytes: snap_bytes(typed, FULL_SNAPLEN)?,
         local_mac: typed.one("local-mac").map(mac).transpose()?,
     })

@@ -10,6 +10,7 @@ mod place;
 mod progress;
 mod reader;
 mod replay;
+mod selection;
 mod setup;
 mod share;
 mod stop;

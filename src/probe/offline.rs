@@ -1,18 +1,18 @@
 //! Replay from start to end: file, reader or readers, exporter, and the verdict.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use capture::{CaptureFile, FileError, RingStats};
+use capture::{CaptureFile, RingStats};
 use export::{ExporterHandle, Feed, Pace, Summary};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::reader::Reader;
-use super::replay::{self, Player};
+use super::replay::{self, Player, ReplayError, Tape};
+use super::selection::Selection;
 use super::{STOP_WITHIN, losses, memory, place, report, setup, share};
 use crate::config::{Config, Replay};
 use crate::status::{ReaderStatus, Status};
@@ -34,6 +34,11 @@ pub(super) fn run(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<ExitCode> {
     let file = CaptureFile::open(&replay.path).map_err(|error| anyhow!("Error: {error}"))?;
+    let selection = replay.filter.as_deref().map(Selection::new).transpose();
+    let selection = selection.map_err(|error| anyhow!("Error: {error}"))?;
+    if let Some(note) = selection.as_ref().and_then(Selection::note) {
+        warn!("{note}");
+    }
     let (outputs, sample) = setup::outputs(config, None)?;
     // A file has no receive queues to go by: auto means one.
     let count = place::readers(replay.readers, "");
@@ -51,13 +56,9 @@ pub(super) fn run(
     let source = replay.path.display().to_string();
     status.readers = (0..count).map(|index| ReaderStatus::new(&source, index)).collect();
     let status = setup::status(config, status);
-    let job = Job {
-        file,
-        path: replay.path.clone(),
-        snap_bytes: replay.snap_bytes,
-        places: status.readers.clone(),
-        stop: Arc::clone(stop),
-    };
+    let (path, snap_bytes) = (replay.path.clone(), replay.snap_bytes as usize);
+    let tape = Tape { file, path, selection, snap_bytes };
+    let job = Job { tape, places: status.readers.clone(), stop: Arc::clone(stop) };
     let thread = std::thread::Builder::new().name("replay".to_owned());
     let thread = thread.spawn(move || job.run(readers)).context("Error: cannot start a reader")?;
     let closed = || status.exporter.all_closed();
@@ -106,15 +107,13 @@ fn wait_and_finish(
 
 /// What the replay thread does.
 struct Job {
-    file: CaptureFile,
-    path: PathBuf,
-    snap_bytes: u32,
+    tape: Tape,
     places: Vec<Arc<ReaderStatus>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Job {
-    fn run(mut self, mut readers: Vec<Reader>) -> anyhow::Result<Result<(), FileError>> {
+    fn run(mut self, mut readers: Vec<Reader>) -> anyhow::Result<Result<(), ReplayError>> {
         if let (1, Some(reader)) = (readers.len(), readers.pop()) {
             let (reader, result) = self.play(Player::Alone(Box::new(reader)));
             if let (Some(reader), Some(place)) = (reader, self.places.first()) {
@@ -138,7 +137,7 @@ impl Job {
         })
     }
 
-    fn play(&mut self, player: Player) -> (Option<Reader>, Result<(), FileError>) {
-        replay::run(&mut self.file, &self.path, self.snap_bytes, player, &self.stop)
+    fn play(&mut self, player: Player) -> (Option<Reader>, Result<(), ReplayError>) {
+        replay::run(&mut self.tape, player, &self.stop)
     }
 }

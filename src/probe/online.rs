@@ -135,6 +135,11 @@ fn ring_config(live: &Live, interface: &Interface) -> anyhow::Result<RingConfig>
         anyhow!("Error: {name}: unsupported hardware type {hardware_type} ({kind})")
     })?;
     let filter = live.filter.as_deref().map(|text| Filter::compile(text, linktype)).transpose();
+    if let Ok(Some(filter)) = &filter
+        && let Some(note) = filter.note()
+    {
+        warn!("{note}");
+    }
     Ok(RingConfig {
         block_bytes: live.block_bytes,
         blocks: live.buffer_bytes / live.block_bytes,

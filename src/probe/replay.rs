@@ -1,14 +1,16 @@
 //! Replay: a capture file through the same code, in packet time.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use capture::{CaptureFile, FileError, Frame};
+use capture::{CaptureFile, FileError, FilterError, Frame};
 use flowtable::{Moment, Ticks};
+use thiserror::Error;
 use tracing::warn;
 
 use super::progress::Progress;
 use super::reader::Reader;
+use super::selection::Selection;
 use super::share::Dealer;
 
 /// After so many ticks without a frame nothing is left to expire: fragments wait 60 s, the
@@ -68,34 +70,51 @@ impl Player {
     }
 }
 
+/// Why a replay ended before the file did.
+#[derive(Debug, Error)]
+pub(super) enum ReplayError {
+    /// Reading failed or the file is damaged.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The filter means nothing for frames of this file.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+}
+
+/// The file, and what of it is wanted.
+pub(super) struct Tape {
+    pub(super) file: CaptureFile,
+    pub(super) path: PathBuf,
+    pub(super) selection: Option<Selection>,
+    /// Bytes looked at of a frame.
+    pub(super) snap_bytes: usize,
+}
+
 /// Reads the file to its end, or until `stop` is set. Gives back a reader that played alone.
 ///
 /// # Errors
-/// Reading failed or the file is damaged; what came before has been exported all the same.
+/// What came before the failure has been exported all the same.
 pub(super) fn run(
-    file: &mut CaptureFile,
-    path: &Path,
-    snap_bytes: u32,
+    tape: &mut Tape,
     mut player: Player,
     stop: &AtomicBool,
-) -> (Option<Reader>, Result<(), FileError>) {
+) -> (Option<Reader>, Result<(), ReplayError>) {
     let mut ticks = Ticks::default();
-    let result = frames(file, path, snap_bytes as usize, &mut player, &mut ticks, stop);
+    let result = frames(tape, &mut player, &mut ticks, stop);
     let reader = player.end(ticks.now());
-    if file.is_truncated() {
-        warn!("{}: the file ends inside a record", path.display());
+    if tape.file.is_truncated() {
+        warn!("{}: the file ends inside a record", tape.path.display());
     }
     (reader, result)
 }
 
 fn frames(
-    file: &mut CaptureFile,
-    path: &Path,
-    snap_bytes: usize,
+    tape: &mut Tape,
     player: &mut Player,
     ticks: &mut Ticks,
     stop: &AtomicBool,
-) -> Result<(), FileError> {
+) -> Result<(), ReplayError> {
+    let Tape { file, path, selection, snap_bytes } = tape;
     let mut progress = Progress::new(path);
     let mut number = 0;
     while let Some(mut block) = file.next_block()? {
@@ -109,11 +128,16 @@ fn frames(
                     quiet += 1;
                 }
             }
-            frame.data = &frame.data[..frame.data.len().min(snap_bytes)];
+            number += 1;
+            if let Some(selection) = selection
+                && !selection.wants(&frame)?
+            {
+                continue;
+            }
+            frame.data = &frame.data[..frame.data.len().min(*snap_bytes)];
             if !player.frame(&frame, number, now) {
                 return Ok(());
             }
-            number += 1;
         }
         if stop.load(Ordering::Relaxed) || !player.pause() {
             return Ok(());
