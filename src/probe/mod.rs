@@ -1,7 +1,6 @@
 //! The probe wired together: sources, reader threads, exporter thread, and an orderly end.
 
 mod backend;
-mod counters;
 mod live;
 mod memory;
 mod offline;
@@ -23,8 +22,6 @@ use export::{OutputSummary, Summary};
 use tracing::{info, warn};
 
 use crate::config::{Config, Source};
-
-pub use counters::FrameStats;
 
 /// What an end may take after a signal, all together (spec 16.6: 10 s).
 const STOP_WITHIN: Duration = Duration::from_secs(8);

@@ -6,8 +6,7 @@ use decode::{Link, Outcome};
 use export::Feed;
 use flowtable::{FlowTable, Group, Moment, Record};
 
-use super::counters::FrameStats;
-use crate::status::Counters;
+use crate::status::{Counters, FrameStats};
 
 /// Records in a batch before it is handed over.
 const BATCH: usize = 512;

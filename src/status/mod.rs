@@ -2,6 +2,7 @@
 //!
 //! A reader leaves a copy of its counters here a few times a second and never waits for a lock.
 
+mod frames;
 mod metrics;
 mod page;
 mod server;
@@ -14,8 +15,7 @@ use std::time::Instant;
 use capture::RingStats;
 use flowtable::TableStats;
 
-use crate::probe::FrameStats;
-
+pub use frames::FrameStats;
 pub use server::start as serve;
 
 /// Everything there is to ask.
