@@ -207,6 +207,8 @@ impl Summary {
     /// Counts what an exporter that hangs or failed has left unaccounted as lost.
     pub(crate) fn settle(&mut self) {
         for output in &mut self.outputs {
+            // What still stands in the channel was meant for every output.
+            output.offered = output.offered.max(self.received);
             let accounted = output.accepted + output.sampled_out + output.lost_total();
             output.lost[Lost::Deadline as usize].1 += output.offered.saturating_sub(accounted);
         }
@@ -266,5 +268,20 @@ mod tests {
         assert!(stats.summary().is_balanced());
         assert_eq!(stats.summary().lost_total(), 3);
         assert_eq!((stats.lost(Lost::Encode), stats.lost(Lost::QueueFull)), (1, 0));
+    }
+
+    #[test]
+    fn what_a_hanging_exporter_left_in_the_channel_is_lost_to_every_output() {
+        let output = Arc::new(OutputStats::new("json"));
+        output.offered.add(512);
+        output.accepted.add(100);
+        let feed = Arc::new(FeedStats::default());
+        feed.sent.add(5000);
+        let (channel_messages, early_releases) = Default::default();
+        let stats = Stats { feed, channel_messages, early_releases, outputs: vec![output] };
+        let mut summary = stats.summary();
+        summary.settle();
+        assert!(summary.outputs[0].is_balanced());
+        assert_eq!((summary.outputs[0].offered, summary.outputs[0].lost_total()), (5000, 4900));
     }
 }
