@@ -11,7 +11,8 @@ pub mod tshark;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -180,4 +181,16 @@ fn number(record: &Value, member: &str) -> u64 {
 /// A folder that vanishes with the value.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
+}
+
+/// The JSON behind a path of the status server on this port of this thread's namespace.
+pub fn page(port: u16, path: &str) -> Value {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the status server listens");
+    // With HTTP/1.0 the answer ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains(" 200 "), "{path}: {head}");
+    serde_json::from_str(body).expect("JSON")
 }
