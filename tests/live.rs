@@ -178,6 +178,28 @@ fn a_filter_leaves_out_what_it_does_not_select() {
 }
 
 #[test]
+fn a_filter_on_a_vlan_sees_the_tag_that_the_kernel_strips() {
+    with_veth(|| {
+        let tagged = tagged(udp(40, 1), &[(0x8100, 100)]);
+        for (filter, vlans) in [
+            ("vlan 100", &[100][..]),
+            ("vlan 101", &[]),
+            ("not vlan", &[0]),
+            ("udp port 5000", &[0, 100]),
+            ("vlan and udp port 5000", &[100]),
+        ] {
+            let probe = Probe::capturing(["-i", "vb", "--filter", filter]);
+            traffic::send("va", &[tagged.clone(), udp(40, 1)], 0);
+            std::thread::sleep(ARRIVED);
+            let ended = stopped(probe, Signal::SIGTERM);
+            let sums = sums(&records(&ended.stdout));
+            let found: Vec<u16> = sums.keys().map(|flow| flow.vlan).collect();
+            assert_eq!(found, vlans, "{filter}");
+        }
+    });
+}
+
+#[test]
 fn two_probes_of_a_group_share_the_packets_without_doubles() {
     with_veth(|| {
         let (frames, truth) = traffic::frames(&PLAN, 20_000);

@@ -5,6 +5,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use benches::corrupt::Corruptor;
 use benches::mix::{Profile, Size};
@@ -143,27 +144,38 @@ fn standard_input_is_a_capture_too() {
 }
 
 #[test]
-fn the_same_capture_gives_the_same_bytes() {
+fn the_same_capture_gives_the_same_bytes_with_any_number_of_readers() {
     let folder = folder();
     // Three minutes of packet time, so that ticks and active timeouts take part.
     let path = folder.path().join("generated.pcap");
     let truth = traffic::write(&path, &PLAN, 20_000, 9_000_000);
-    let out = |name: &str| folder.path().join(name);
-    let outputs = [out("first.json"), out("second.json")];
-    for output in &outputs {
-        let run = run([
-            "--read".to_owned(),
-            path.display().to_string(),
-            "--output".to_owned(),
-            format!("json:{}", output.display()),
-        ]);
-        assert_eq!(run.code, Some(0), "{}", run.stderr);
-        assert!(run.stdout.is_empty());
+    let first = replay(&path, &[]).stdout;
+    assert_eq!(sums(&records(&first)), truth);
+    for readers in ["1", "2", "4"] {
+        let output = folder.path().join(format!("{readers}.json"));
+        let output_flag = format!("json:{}", output.display());
+        let run = replay(&path, &["--readers", readers, "--output", &output_flag]);
+        assert!(run.stdout == first, "{readers} readers give other lines");
+        assert!(std::fs::read(output).unwrap() == first, "{readers} readers: the file differs");
     }
-    let bytes = outputs.map(|output| std::fs::read(output).unwrap());
-    assert!(bytes[0] == bytes[1], "two replays of one file differ");
-    assert_eq!(sums(&records(&bytes[0])), truth);
-    assert_eq!(replay(&path, &[]).stdout, bytes[0]);
+}
+
+#[test]
+fn a_pipe_whose_reader_has_seen_enough_ends_the_replay_well() {
+    let folder = folder();
+    let path = folder.path().join("generated.pcap");
+    // Fewer lines than a pipe holds, and many more.
+    for packets in [100, 40_000] {
+        traffic::write(&path, &PLAN, packets, 9_000_000);
+        let mut command = common::kprobe();
+        command.args(["--output", "json", "--read"]).arg(&path);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{packets}: {log}");
+        assert!(!log.contains("Error"), "{packets}: {log}");
+    }
 }
 
 #[test]

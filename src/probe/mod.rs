@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use export::{OutputSummary, Summary};
+use export::{Lost, OutputSummary, Summary};
 use tracing::{info, warn};
 
 use crate::config::{Config, Source};
@@ -53,16 +53,16 @@ fn report(summary: &Summary) {
     if summary.channel_full > 0 {
         warn!("{} records lost because the exporter was late", summary.channel_full);
     }
-    if let Some(losses) = losses(summary) {
+    if let Some(losses) = losses(summary, |_| true) {
         warn!("records lost: {losses}");
     }
 }
 
-/// The reasons for which records were lost, with counts.
-fn losses(summary: &Summary) -> Option<String> {
+/// Those of the reasons that matter for which records were lost, with counts.
+fn losses(summary: &Summary, matters: impl Fn(Lost) -> bool) -> Option<String> {
     let reasons = summary.outputs.iter().flat_map(|output: &OutputSummary| output.lost.iter());
     let shown: Vec<String> = reasons
-        .filter(|(_, count)| *count > 0)
+        .filter(|(reason, count)| *count > 0 && matters(*reason))
         .map(|(reason, count)| format!("{} {count}", reason.name()))
         .collect();
     (!shown.is_empty()).then(|| shown.join(", "))
