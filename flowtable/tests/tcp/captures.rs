@@ -17,7 +17,7 @@ fn read(name: &str) -> Option<Vec<(u64, Vec<u8>)>> {
     let folder = std::env::var_os("KPROBE_PCAPS").unwrap_or_else(|| default.into());
     let path = PathBuf::from(folder).join(name);
     let Ok(file) = std::fs::read(&path) else {
-        println!("skipped: no {}", path.display());
+        eprintln!("skipped: no {}", path.display());
         return None;
     };
     assert_eq!(file[..4], [0xd4, 0xc3, 0xb2, 0xa1]);

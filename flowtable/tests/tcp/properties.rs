@@ -116,12 +116,12 @@ fn plan(seed: u64) -> Plan {
         ack_loss: 20,
         reorder: 30,
         duplicate: 20,
-        sack: seed % 2 == 0,
-        timestamps: seed % 3 == 0,
+        sack: seed.is_multiple_of(2),
+        timestamps: seed.is_multiple_of(3),
         ip_ids: true,
-        delayed_acks: seed % 5 == 0,
+        delayed_acks: seed.is_multiple_of(5),
         sender_opens: seed % 7 < 4,
-        half_open: seed % 11 == 0,
+        half_open: seed.is_multiple_of(11),
         isn: u32::MAX - 50_000,
     }
 }
@@ -187,7 +187,7 @@ proptest! {
         for (way, segment) in &segments {
             state.update(*way, segment, &mut details);
             prop_assert!(details.in_use() <= room);
-            if segment.seq % 4 == 0 {
+            if segment.seq.is_multiple_of(4) {
                 let metrics = state.take(*way, segment.time_ns, Ending::Open, &mut details);
                 let causes = metrics.retransmitted_fast
                     + metrics.retransmitted_timeout
