@@ -119,3 +119,68 @@ fn ip_id(packet: &Packet, data: &[u8]) -> Option<u16> {
     (header[0] == IPV4_PLAIN && header[9] == TCP)
         .then(|| u16::from_be_bytes([header[4], header[5]]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// IPv4 and TCP with timestamps, 14 bytes into the frame.
+    fn frame() -> (Packet, Vec<u8>) {
+        let mut data = vec![0; 66];
+        data[14] = IPV4_PLAIN;
+        data[18..20].copy_from_slice(&[0x12, 0x34]);
+        data[23] = TCP;
+        data[54..66].copy_from_slice(&[1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9]);
+        let packet = Packet {
+            protocol: TCP,
+            l4_at: 34,
+            l4_header_len: 32,
+            payload_len: 3_000,
+            packets: 1,
+            ..Packet::default()
+        };
+        (packet, data)
+    }
+
+    #[test]
+    fn options_and_identification_come_from_the_frame() {
+        let (packet, data) = frame();
+        let segment = Segment::new(&packet, &data, 5, 0).unwrap();
+        assert_eq!(segment.ip_id, Some(0x1234));
+        assert_eq!(segment.timestamps, Some(Timestamps { value: 7, echo: 9 }));
+        assert_eq!((segment.len, segment.pieces(), segment.first_piece_bytes()), (3_000, 1, 3_000));
+    }
+
+    #[test]
+    fn merged_segments_are_as_large_as_the_kernel_says_or_of_equal_share() {
+        let (packet, data) = frame();
+        let packet = Packet { packets: 3, ..packet };
+        let segment = Segment::new(&packet, &data, 5, 1_448).unwrap();
+        assert_eq!((segment.pieces(), segment.first_piece_bytes()), (3, 1_448));
+        let segment = Segment::new(&packet, &data, 5, 0).unwrap();
+        assert_eq!((segment.pieces(), segment.first_piece_bytes()), (3, 1_000));
+    }
+
+    #[test]
+    fn a_datagram_joined_from_fragments_is_one_segment() {
+        let (packet, data) = frame();
+        let packet = Packet { packets: 3, fragments: 3, ..packet };
+        assert_eq!(Segment::new(&packet, &data, 5, 0).unwrap().pieces(), 1);
+    }
+
+    #[test]
+    fn a_cut_option_is_left_out_and_a_cut_header_is_no_segment() {
+        let (packet, data) = frame();
+        assert_eq!(Segment::new(&packet, &data[..64], 5, 0).unwrap().timestamps, None);
+        assert_eq!(Segment::new(&packet, &[], 5, 0).unwrap().ip_id, None);
+        assert_eq!(Segment::new(&Packet { l4_header_len: 0, ..packet }, &data, 5, 0), None);
+        assert_eq!(Segment::new(&Packet { protocol: 17, ..packet }, &data, 5, 0), None);
+    }
+
+    #[test]
+    fn ipv6_has_no_identification() {
+        let (packet, data) = frame();
+        let segment = Segment::new(&Packet { ipv6: true, ..packet }, &data, 5, 0).unwrap();
+        assert_eq!(segment.ip_id, None);
+    }
+}
