@@ -21,6 +21,7 @@ use crate::http::HttpError;
 use crate::json::{JsonOutput, Target};
 use crate::meter::TICK_S;
 use crate::order::Order;
+use crate::owners::Owners;
 use crate::stats::{Count, OutputStats, Stats, Summary};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -287,6 +288,8 @@ struct Exporter {
     order: Option<Order>,
     /// Replay: the last second that was dispatched.
     last_second: Option<u64>,
+    /// Live, where readers share an interface.
+    owners: Option<Owners>,
     next_dispatch: Instant,
     next_tick: Instant,
     deadline: Option<Instant>,
@@ -305,6 +308,8 @@ impl Exporter {
         let now = Instant::now();
         let order =
             (intake.pace == Pace::Replay).then(|| Order::new(intake.readers, MAX_WAITING_RECORDS));
+        let links = intake.links.clone();
+        let owners = if intake.pace == Pace::Live { Owners::new(links) } else { None };
         Self {
             intake,
             sinks,
@@ -313,6 +318,7 @@ impl Exporter {
             wake,
             order,
             last_second: None,
+            owners,
             next_dispatch: now + SECOND,
             next_tick: now + SECOND * TICK_S as u32,
             deadline: None,
@@ -385,7 +391,13 @@ impl Exporter {
                 order.push(reader, &mut records);
                 self.intake.recycle(records);
             }
-            (Message::Records { records, .. }, None) => {
+            (Message::Records { reader, records }, None) => {
+                if let Some(owners) = &mut self.owners {
+                    for record in records.iter().filter(|r| owners.is_foreign(reader, r)) {
+                        self.stats.feed.foreign_records.add(1);
+                        self.stats.feed.foreign_packets.add(record.packets);
+                    }
+                }
                 for sink in &mut self.sinks {
                     sink.offer(&records);
                 }

@@ -53,7 +53,7 @@ pub fn channel(readers: usize, capacity: usize, pace: Pace) -> (Vec<Feed>, Intak
             stats: Arc::clone(&stats),
         })
         .collect();
-    (feeds, Intake { readers, pace, received, recycle, stats })
+    (feeds, Intake { readers, links: Vec::new(), pace, received, recycle, stats })
 }
 
 /// A reader's end of the channel. Dropping it tells the exporter that the reader has ended.
@@ -122,6 +122,8 @@ impl Drop for Feed {
 #[derive(Debug)]
 pub struct Intake {
     pub(crate) readers: usize,
+    /// Number of the interface of each reader; empty when nobody said.
+    pub(crate) links: Vec<usize>,
     pub(crate) pace: Pace,
     pub(crate) received: Receiver<Message>,
     recycle: Sender<Vec<Record>>,
@@ -129,6 +131,13 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Tells which interface each reader reads, so that conversations which two readers of one
+    /// interface report are noticed (live only).
+    #[must_use]
+    pub fn with_links(self, links: Vec<usize>) -> Self {
+        Self { links, ..self }
+    }
+
     /// Hands a used `Vec` back to the readers, or frees it when they have enough.
     pub(crate) fn recycle(&self, mut records: Vec<Record>) {
         records.clear();

@@ -18,6 +18,7 @@ mod interface;
 mod json;
 mod meter;
 mod order;
+mod owners;
 mod stats;
 #[cfg(test)]
 mod testing;

@@ -75,6 +75,11 @@ pub struct FeedStats {
     pub sent: Count,
     /// Records dropped by readers because the channel was full (live only; replay waits).
     pub channel_full: Count,
+    /// Records from a reader to whom the conversation does not belong, because another of the same
+    /// interface reported it first.
+    pub foreign_records: Count,
+    /// Their packets.
+    pub foreign_packets: Count,
     /// Records dropped by readers because the exporter had ended.
     pub exporter_gone: Count,
 }

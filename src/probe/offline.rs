@@ -44,7 +44,7 @@ pub(super) fn run(
     let count = place::readers(replay.readers, "");
     let capacity = memory::capacity(config.max_flows, config.max_memory_mib, count, 0)
         .map_err(|text| anyhow!("Error: {text}"))?;
-    let (feeds, exporter) = setup::exporter(outputs, count, Pace::Replay)?;
+    let (feeds, exporter) = setup::exporter(outputs, vec![0; count], Pace::Replay)?;
     let readers = feeds
         .into_iter()
         .map(|feed: Feed| {

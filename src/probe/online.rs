@@ -62,7 +62,8 @@ pub(super) fn run(
         .map_err(|text| anyhow!("Error: {text}"))?;
     info!("{readers} readers, {capacity} conversations each, 1:{sample} flows");
     let hash_key = random_key()?;
-    let (feeds, exporter) = setup::exporter(outputs, readers, Pace::Live)?;
+    let links = open.iter().enumerate().flat_map(|(link, open)| vec![link; open.sources.len()]);
+    let (feeds, exporter) = setup::exporter(outputs, links.collect(), Pace::Live)?;
     let mut feeds = feeds.into_iter();
     let mut status = Status::new(exporter.stats());
     let mut threads = Vec::new();

@@ -37,14 +37,17 @@ pub(super) fn outputs(
     Ok((outputs, config.sample.or(device_rate).unwrap_or(1)))
 }
 
-/// Starts the exporter and gives a feed to each reader.
+/// Starts the exporter and gives a feed to each reader; `links` has the number of the interface
+/// that each one reads.
 pub(super) fn exporter(
     outputs: Vec<Output>,
-    readers: usize,
+    links: Vec<usize>,
     pace: Pace,
 ) -> anyhow::Result<(Vec<Feed>, ExporterHandle)> {
+    let readers = links.len();
     let (feeds, intake) = export::channel(readers, CHANNEL_MESSAGES * readers, pace);
-    let exporter = export::start(outputs, intake).map_err(|error| anyhow!("Error: {error}"))?;
+    let exporter = export::start(outputs, intake.with_links(links))
+        .map_err(|error| anyhow!("Error: {error}"))?;
     Ok((feeds, exporter))
 }
 

@@ -96,6 +96,9 @@ pub fn page(status: &Status) -> String {
         "Records lost because the exporter was late",
     );
     page.line("channel_lost_records_total", "", status.exporter.feed.channel_full.get());
+    let help = "Packets seen by a reader to whom the conversation does not belong";
+    page.head("foreign_packets_total", "counter", help);
+    page.line("foreign_packets_total", "", status.exporter.feed.foreign_packets.get());
     outputs(&mut page, status);
     page.0
 }

@@ -75,6 +75,8 @@ struct Channel {
     records: u64,
     lost_full: u64,
     lost_exporter_gone: u64,
+    foreign_records: u64,
+    foreign_packets: u64,
     messages_waiting: u64,
 }
 
@@ -120,6 +122,8 @@ impl Page {
                 records: feed.sent.get(),
                 lost_full: feed.channel_full.get(),
                 lost_exporter_gone: feed.exporter_gone.get(),
+                foreign_records: feed.foreign_records.get(),
+                foreign_packets: feed.foreign_packets.get(),
                 messages_waiting: status.exporter.channel_messages.get(),
             },
             outputs: status.exporter.outputs.iter().map(|output| Output::new(output)).collect(),
