@@ -10,3 +10,4 @@ pub mod mix;
 pub mod pcap_file;
 pub mod send;
 pub mod traffic;
+pub mod transactions;

@@ -10,6 +10,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 pub enum Job {
     /// Write generated frames to a capture file.
     Pcap { out: PathBuf, packets: u64, rate_pps: u64, plan: Plan },
+    /// Write whole DNS, HTTP and TLS transactions to a capture file.
+    Transactions { out: PathBuf, packets: u64, rate_pps: u64, seed: u64 },
     /// Copy a capture file and damage its frames.
     Corrupt { input: PathBuf, out: PathBuf, seed: u64 },
     /// Send frames onto an interface.
@@ -40,6 +42,14 @@ fn command() -> Command {
                 .arg(path("out").required(true).help("File to write (classic pcap, ns)"))
                 .arg(number("rate", "1000000").help("Packets per second, for the timestamps"))
                 .mut_arg("packets", |arg| arg.default_value("1000000")),
+        )
+        .subcommand(
+            Command::new("transactions")
+                .about("Write a capture file of whole DNS, HTTP and TLS transactions")
+                .arg(path("out").required(true).help("File to write (classic pcap, ns)"))
+                .arg(number("packets", "1000000").help("Number of packets"))
+                .arg(number("rate", "1000000").help("Packets per second, for the timestamps"))
+                .arg(number("seed", "1").help("Same seed, same frames")),
         )
         .subcommand(
             Command::new("corrupt")
@@ -129,6 +139,12 @@ fn job(matches: &ArgMatches) -> Job {
             packets: take(args, "packets"),
             rate_pps: take::<u64>(args, "rate").max(1),
             plan: plan(args),
+        },
+        Some(("transactions", args)) => Job::Transactions {
+            out: take(args, "out"),
+            packets: take(args, "packets"),
+            rate_pps: take::<u64>(args, "rate").max(1),
+            seed: take(args, "seed"),
         },
         Some(("corrupt", args)) => Job::Corrupt {
             input: take(args, "in"),

@@ -14,6 +14,7 @@ use benches::corrupt::{Corruptor, Damage};
 use benches::pcap_file::Writer;
 use benches::send::{Sender, ip_bytes};
 use benches::traffic::{Generator, Plan};
+use benches::transactions::Transactions;
 use capture::CaptureFile;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -25,6 +26,9 @@ const START_NS: u64 = 1_767_225_600_000_000_000;
 fn main() -> ExitCode {
     let done = match args::parse() {
         Job::Pcap { out, packets, rate_pps, plan } => write_capture(&out, packets, rate_pps, plan),
+        Job::Transactions { out, packets, rate_pps, seed } => {
+            write_transactions(&out, packets, rate_pps, seed)
+        }
         Job::Corrupt { input, out, seed } => corrupt(&input, &out, seed),
         Job::Send { interface, source, rate_pps } => send(&interface, source, rate_pps),
     };
@@ -58,8 +62,7 @@ fn write_capture(
     let mut frame = Vec::new();
     for number in 0..packets {
         generator.next_frame(&mut frame);
-        let after_ns = u128::from(number) * 1_000_000_000 / u128::from(rate_pps);
-        writer.write(START_NS + after_ns as u64, &frame, frame.len() as u32).with_context(place)?;
+        writer.write(time_ns(number, rate_pps), &frame, frame.len() as u32).with_context(place)?;
     }
     writer.finish().with_context(place)?;
     let truth = generator.truth();
@@ -67,6 +70,30 @@ fn write_capture(
         r#"{{"packets":{},"ip_bytes":{},"frame_bytes":{},"conversations":{},"directions":{}}}"#,
         truth.packets, truth.ip_bytes, truth.frame_bytes, truth.conversations, truth.directions
     ))
+}
+
+fn write_transactions(
+    out: &Path,
+    packets: u64,
+    rate_pps: u64,
+    seed: u64,
+) -> Result<String, anyhow::Error> {
+    let mut source = Transactions::new(seed);
+    let place = || out.display().to_string();
+    let mut writer = Writer::create(out, capture::LINKTYPE_ETHERNET).with_context(place)?;
+    for number in 0..packets {
+        let frame = source.next_frame();
+        writer.write(time_ns(number, rate_pps), &frame, frame.len() as u32).with_context(place)?;
+    }
+    writer.finish().with_context(place)?;
+    let counts = source.counts();
+    let (packets, transactions) = (counts.packets, counts.transactions);
+    Ok(format!(r#"{{"packets":{packets},"transactions":{transactions}}}"#))
+}
+
+/// Timestamp of a generated frame.
+fn time_ns(number: u64, rate_pps: u64) -> u64 {
+    START_NS + (u128::from(number) * 1_000_000_000 / u128::from(rate_pps)) as u64
 }
 
 fn corrupt(input: &Path, out: &Path, seed: u64) -> Result<String, anyhow::Error> {
