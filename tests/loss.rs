@@ -137,8 +137,9 @@ fn an_output_that_stalls_loses_records_by_number_and_leaves_the_capture_alone() 
         let ended = stopped(probe);
         assert_eq!(kernel_counts(&ended), (400_000, 0));
         let received = records(&received.join().unwrap());
-        // What was lost then stays lost; nothing was lost since.
-        assert_eq!(number(&ended.log, " records lost because"), lost);
+        // Since the status a few more came due, before the reader awoke.
+        let (before, lost) = (lost, number(&ended.log, " records lost because"));
+        assert!((before..before + 1000).contains(&lost), "{before}, then {lost}");
         assert_eq!(received.len() as u64 + lost, 400_000);
         assert_eq!(total(&sums(&received)).packets, 400_000 - lost);
     });
