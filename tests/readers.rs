@@ -125,6 +125,30 @@ fn two_processes_steer_alike_by_their_program() {
 }
 
 #[test]
+fn the_fragments_of_a_flow_meet_its_whole_packets_in_one_reader() {
+    with_veth(|| {
+        let (mut frames, mut expected) = (Vec::new(), 0);
+        for number in 0..300_u16 {
+            let whole = datagram(number, 500);
+            frames.extend([whole.clone(), answer(whole)]);
+            frames.extend(fragments(&datagram(number, 1400)));
+            expected += 4;
+        }
+        let probe = Probe::capturing([&RING[..], &["4", "--fanout-mode", "ebpf"]].concat());
+        traffic::send("va", &frames, 50_000);
+        std::thread::sleep(ARRIVED);
+        let ended = stopped(probe);
+        let sums = sums(&records(&ended.stdout));
+        assert_eq!((sums.len(), total(&sums).packets), (600, expected));
+        // Two fragments and one whole packet forth, one back: no reader saw less.
+        let asked = sums.iter().filter(|(flow, _)| flow.dst_port == 5000);
+        assert!(asked.clone().all(|(_, counts)| (counts.packets, counts.fragments) == (3, 2)));
+        assert_eq!(asked.count(), 300);
+        assert_eq!(one_sided(&ended), 0);
+    });
+}
+
+#[test]
 fn with_the_right_to_packet_sockets_alone_readers_share_by_hash_and_say_so_once() {
     if Command::new("setpriv").arg("--version").output().is_err() {
         eprintln!("skipped: no setpriv");
@@ -244,6 +268,39 @@ fn lost_fragment(number: u32) -> Vec<u8> {
     let place: u16 = if number.is_multiple_of(80) { 0x2000 } else { 150 };
     frame[20..22].copy_from_slice(&place.to_be_bytes());
     frame
+}
+
+/// A datagram from a client of its own to the server.
+fn datagram(number: u16, payload_bytes: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let [high, low] = number.to_be_bytes();
+    PacketBuilder::ethernet2(CLIENT_MAC, SERVER_MAC)
+        .ipv4([10, 4, high, low], [10, 5, 0, 1], 64)
+        .udp(40_000, 5000)
+        .write(&mut frame, &vec![7; payload_bytes])
+        .unwrap();
+    frame
+}
+
+/// The same datagram from the server.
+fn answer(mut frame: Vec<u8>) -> Vec<u8> {
+    let (client, server) = (frame[26..30].to_vec(), frame[30..34].to_vec());
+    frame.splice(26..34, [server, client].concat());
+    let ports = [frame[36..38].to_vec(), frame[34..36].to_vec()].concat();
+    frame.splice(34..38, ports);
+    frame
+}
+
+/// Cut after 800 bytes of IP payload; checksums are left as they were.
+fn fragments(frame: &[u8]) -> [Vec<u8>; 2] {
+    let part = |payload: &[u8], place: u16| {
+        let mut part = [&frame[..34], payload].concat();
+        part[16..18].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
+        part[20..22].copy_from_slice(&place.to_be_bytes());
+        part
+    };
+    let (first, rest) = frame[34..].split_at(800);
+    [part(first, 0x2000), part(rest, 100)]
 }
 
 /// A TCP segment of connection `n`, without payload.
