@@ -1,9 +1,15 @@
 //! ns per packet of each stage of the packet path, on one thread, over generated traffic.
 //!
 //! `cargo bench -p benches --bench stages -- [quick] [WORD …]`: `quick` takes a tenth of the
-//! packets; a word keeps the stages whose name holds it. Every table is warm: the stage runs once
+//! packets; a word keeps the stages whose name holds it; `instructions` alone counts instructions
+//! with valgrind's callgrind instead. Every table is warm: the stage runs once
 //! before it is timed, so what is measured is the update of conversations that exist.
 #![forbid(unsafe_code)]
+
+mod encode;
+mod instructions;
+mod path;
+mod two_readers;
 
 use std::hint::black_box;
 use std::io::{self, Write as _};
@@ -12,19 +18,21 @@ use std::path::Path;
 use benches::measure::{Figures, ns_per_packet, pin_to_last_cpu, thread_cpu};
 use benches::mix::{Profile, Size};
 use benches::pcap_file::Writer;
-use benches::traffic::{Generator, Plan};
+use benches::traffic::Generator;
 use capture::CaptureFile;
-use decode::{Frame, Link, Outcome, Packet};
-use flowtable::{Config, FlowTable, Group, Moment, Record, Sampling};
+use decode::{Link, Packet};
+
+use path::{Frames, NS_BETWEEN_PACKETS, PacketPath, generator};
 
 const REPEATS: usize = 5;
-/// Virtual rate, 1 Mpps: what moves the clock that the table sees.
-const NS_BETWEEN_PACKETS: u64 = 1000;
-/// Packets between two calls of the sweep: about one block of the ring.
-const PACKETS_PER_BLOCK: usize = 4096;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [first, rest @ ..] = &words[..]
+        && first == "instructions"
+    {
+        return instructions::main(rest);
+    }
     let quick = words.iter().any(|word| word == "quick");
     let words = words.into_iter().filter(|word| word != "quick").collect();
     let mut report = Report { words };
@@ -36,6 +44,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     parse_stages(&mut report, packets)?;
     table_stages(&mut report, packets)?;
     expiry_stages(&mut report, packets)?;
+    encode_stages(&mut report)?;
+    if report.wants(two_readers::NAME) {
+        let line = two_readers::compare(packets, REPEATS)?;
+        report.line(&line)?;
+    }
     Ok(())
 }
 
@@ -128,6 +141,7 @@ fn table_stages(report: &mut Report, packets: u64) -> io::Result<()> {
         (1_000, Profile::Uniform, "uniform"),
         (100_000, Profile::Uniform, "uniform"),
         (1_000_000, Profile::Uniform, "uniform"),
+        (4_000_000, Profile::Uniform, "uniform"),
         (100_000, Profile::Zipf, "Zipf"),
         (1_000_000, Profile::Zipf, "Zipf"),
     ] {
@@ -182,104 +196,21 @@ fn expiry_stages(report: &mut Report, packets: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn generator(conversations: u32, size: Size, profile: Profile) -> Generator {
-    let plan = Plan { conversations, unique: false, size, profile, ipv6_percent: 0, seed: 1 };
-    Generator::new(plan).expect("the plan of a benchmark is in range")
-}
-
-/// Frames back to back in memory.
-struct Frames {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Frames {
-    fn generate(generator: &mut Generator, packets: u64) -> Frames {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(packets as usize));
-        let mut frame = Vec::new();
-        for _ in 0..packets {
-            generator.next_frame(&mut frame);
-            bytes.extend_from_slice(&frame);
-            ends.push(bytes.len());
-        }
-        Frames { bytes, ends }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
-        self.range(0, self.ends.len())
-    }
-
-    /// Runs of frames, each like a block of the ring.
-    fn blocks(&self) -> impl Iterator<Item = impl Iterator<Item = Frame<'_>>> {
-        (0..self.ends.len())
-            .step_by(PACKETS_PER_BLOCK)
-            .map(|from| self.range(from, (from + PACKETS_PER_BLOCK).min(self.ends.len())))
-    }
-
-    fn range(&self, from: usize, to: usize) -> impl Iterator<Item = Frame<'_>> {
-        let mut start = if from == 0 { 0 } else { self.ends[from - 1] };
-        self.ends[from..to].iter().map(move |&end| {
-            let data = &self.bytes[start..end];
-            start = end;
-            Frame { data, wire_len: data.len() as u32, vlan: None, gso_size: 0, gso_hdr_len: 0 }
+/// From flows to the body that is posted, a record and not a packet at a time.
+fn encode_stages(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
+    let flows = encode::flows();
+    let (mut encoder, mut body) = (kflow::wire::Encoder::new(), Vec::new());
+    report.stage("kflow encode, a record", || {
+        body.clear();
+        encoder.encode_body(&flows, &mut body).expect("a batch within the limit");
+        flows.len() as u64
+    })?;
+    body.clear();
+    encoder.encode_body(&flows, &mut body)?;
+    report
+        .stage("gzip level 1, a record", || {
+            black_box(encode::gzip(&body));
+            flows.len() as u64
         })
-    }
-}
-
-/// What a reader does with a block, without the ring and the exporter.
-struct PacketPath {
-    table: FlowTable,
-    group: Group,
-    frames: u64,
-    records: u64,
-}
-
-impl PacketPath {
-    fn new(conversations: u32) -> io::Result<PacketPath> {
-        let table = FlowTable::new(Config {
-            capacity: conversations as usize,
-            hash_key: 0x5eed,
-            local_mac: None,
-            sampling: Sampling::new(1),
-        })?;
-        Ok(PacketPath { table, group: Group::default(), frames: 0, records: 0 })
-    }
-
-    fn now(&self) -> Moment {
-        let ns = self.frames * NS_BETWEEN_PACKETS;
-        Moment { elapsed_ns: ns, wall_ns: ns }
-    }
-
-    fn update<'a>(&mut self, block: impl Iterator<Item = Frame<'a>>) {
-        let PacketPath { table, group, records, .. } = self;
-        let mut sink = |record: Record| {
-            *records += 1;
-            black_box(record);
-        };
-        for frame in block {
-            self.frames += 1;
-            let ns = self.frames * NS_BETWEEN_PACKETS;
-            if decode::parse(Link::Ethernet, &frame, group.slot()) == Outcome::Packet {
-                group.commit(Moment { elapsed_ns: ns, wall_ns: ns }, self.frames);
-            }
-            if group.is_full() {
-                table.update(group, &mut sink);
-                group.clear();
-            }
-        }
-        table.update(group, &mut sink);
-        group.clear();
-    }
-
-    /// Lets the clock hand go on; answers the CPU time of the call in ns.
-    fn sweep(&mut self) -> u128 {
-        let begun = thread_cpu();
-        let now = self.now();
-        let records = &mut self.records;
-        self.table.sweep(now, &mut |record| {
-            *records += 1;
-            black_box(record);
-        });
-        thread_cpu().saturating_sub(begun).as_nanos()
-    }
+        .map_err(Into::into)
 }
