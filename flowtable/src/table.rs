@@ -173,6 +173,8 @@ impl FlowTable {
         let hot = &mut self.store.hot.as_mut_slice()[entry];
         hot.last = quarter;
         if !hot.has(state::EXPORT << i) {
+            // Its records are left out, but the conversation is not one-sided.
+            hot.set(state::SEEN << i);
             self.stats.packets_unsampled += u64::from(packet.packets);
             return;
         }

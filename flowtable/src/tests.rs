@@ -256,6 +256,21 @@ fn unsampled_flows_touch_no_table_and_are_counted() {
     assert!(records.iter().all(|r| r.sample_rate == 4 && r.direction == Direction::Unknown));
 }
 
+#[test]
+fn a_direction_that_sampling_leaves_out_was_seen_all_the_same() {
+    let sampling = Sampling::new(4);
+    let config = Config { capacity: 5000, hash_key: 1, local_mac: None, sampling };
+    let mut table = FlowTable::new(config).unwrap();
+    let there: Vec<Packet> = (0..1000).map(|to| out(to, 17, 0)).collect();
+    let and_back: Vec<Packet> = there.iter().map(|packet| back(*packet, 0)).collect();
+    feed(&mut table, at(0), &there);
+    feed(&mut table, at(0), &and_back);
+    let tracked = table.stats().conversations;
+    let records = flush(&mut table, at(0)).len() as u64;
+    assert!(tracked > 0 && records < 2 * tracked, "{records} records of {tracked}");
+    assert_eq!(table.stats().one_sided, 0);
+}
+
 /// Few endpoints, so that conversations meet, close and come back.
 fn any_packet() -> impl Strategy<Value = (Packet, u64)> {
     let addresses = (0u32..12, 0u32..12, any::<bool>());
