@@ -1,0 +1,307 @@
+//! What decoders report, in one common shape, without an allocation per event.
+
+use std::net::IpAddr;
+
+use super::field::{App, Field};
+
+/// Longest text kept of one attribute, bytes; the wire's own limit of 384 applies later.
+pub const MAX_TEXT_BYTES: usize = 1024;
+/// Attributes of one event at most; more are left out.
+const MAX_ATTRIBUTES: usize = 32;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A message that asks: complete, its answer may follow.
+    Request,
+    /// A message that answers, with the latency since its request where that is known.
+    Response,
+    /// What holds for the conversation as a whole; belongs to every record of both directions and
+    /// causes none.
+    Facts,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Valid UTF-8 of at most [`MAX_TEXT_BYTES`], without zero bytes.
+    Text(&'a str),
+    /// A number.
+    Number(u64),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// One attribute of an event, its text elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    field: Field,
+    value: Stored,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Text { at: u32, len: u32 },
+    Number(u64),
+    Address(IpAddr),
+}
+
+/// Where the parts of one event are.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    app: App,
+    kind: Kind,
+    latency_us: Option<u64>,
+    attributes_at: usize,
+    attributes_len: usize,
+}
+
+/// A list of events in three buffers that are used again and again.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    heads: Vec<Head>,
+    attributes: Vec<Attribute>,
+    text: String,
+}
+
+impl Events {
+    /// Begins an event at the end of the list. What is added by the draft belongs to it.
+    pub fn begin(&mut self, app: App, kind: Kind) -> Draft<'_> {
+        let attributes_at = self.attributes.len();
+        self.heads.push(Head { app, kind, latency_us: None, attributes_at, attributes_len: 0 });
+        Draft { events: self }
+    }
+
+    /// Copies an event to the end of the list; gives its number.
+    pub fn push(&mut self, event: &EventView<'_>) -> usize {
+        let mut draft = self.begin(event.app, event.kind);
+        if let Some(latency_us) = event.latency_us {
+            draft.latency_us(latency_us);
+        }
+        for (field, value) in event.attributes() {
+            match value {
+                Value::Text(text) => draft.text(field, text.as_bytes()),
+                Value::Number(number) => draft.number(field, number),
+                Value::Address(address) => draft.address(field, address),
+            };
+        }
+        self.heads.len() - 1
+    }
+
+    /// The event under this number.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<EventView<'_>> {
+        let head = self.heads.get(index)?;
+        let attributes =
+            self.attributes.get(head.attributes_at..head.attributes_at + head.attributes_len)?;
+        Some(EventView {
+            app: head.app,
+            kind: head.kind,
+            latency_us: head.latency_us,
+            attributes,
+            text: &self.text,
+        })
+    }
+
+    /// All events, in the order they were begun.
+    pub fn iter(&self) -> impl Iterator<Item = EventView<'_>> {
+        (0..self.heads.len()).filter_map(|index| self.get(index))
+    }
+
+    /// Events in the list.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// True without events.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// Forgets all events and keeps the memory.
+    pub fn clear(&mut self) {
+        self.heads.clear();
+        self.attributes.clear();
+        self.text.clear();
+    }
+}
+
+/// The last event of a list, while it is written.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    events: &'a mut Events,
+}
+
+impl Draft<'_> {
+    /// From the request to this response, µs.
+    pub fn latency_us(&mut self, latency_us: u64) -> &mut Self {
+        if let Some(head) = self.events.heads.last_mut() {
+            head.latency_us = Some(latency_us);
+        }
+        self
+    }
+
+    /// Adds a text. It is cut before a zero byte and at [`MAX_TEXT_BYTES`], at a character's
+    /// border; what is no UTF-8 becomes replacement characters.
+    pub fn text(&mut self, field: Field, bytes: &[u8]) -> &mut Self {
+        self.texts(field, &[bytes])
+    }
+
+    /// Adds a text made of parts.
+    pub fn texts(&mut self, field: Field, parts: &[&[u8]]) -> &mut Self {
+        let text = &mut self.events.text;
+        let at = text.len();
+        for part in parts {
+            let end = part.iter().position(|&byte| byte == 0);
+            let room = (at + MAX_TEXT_BYTES).saturating_sub(text.len());
+            // A character has at most 4 bytes; cutting there bounds the work on hostile lengths.
+            let part = part.get(..end.unwrap_or(part.len()).min(room + 4)).unwrap_or_default();
+            for chunk in part.utf8_chunks() {
+                text.push_str(chunk.valid());
+                if !chunk.invalid().is_empty() {
+                    text.push(char::REPLACEMENT_CHARACTER);
+                }
+            }
+            if end.is_some() {
+                break;
+            }
+        }
+        if text.len() > at + MAX_TEXT_BYTES {
+            let mut end = at + MAX_TEXT_BYTES;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+        }
+        let len = (text.len() - at) as u32;
+        match u32::try_from(at) {
+            Ok(at) => self.add(field, Stored::Text { at, len }),
+            Err(_) => self,
+        }
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, field: Field, number: u64) -> &mut Self {
+        self.add(field, Stored::Number(number))
+    }
+
+    /// Adds an address.
+    pub fn address(&mut self, field: Field, address: IpAddr) -> &mut Self {
+        self.add(field, Stored::Address(address))
+    }
+
+    fn add(&mut self, field: Field, value: Stored) -> &mut Self {
+        if let Some(head) = self.events.heads.last_mut()
+            && head.attributes_len < MAX_ATTRIBUTES
+        {
+            head.attributes_len += 1;
+            self.events.attributes.push(Attribute { field, value });
+        }
+        self
+    }
+}
+
+/// One event, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct EventView<'a> {
+    /// The protocol.
+    pub app: App,
+    /// Request, response or facts.
+    pub kind: Kind,
+    /// From the request to this response, µs, where both were seen.
+    pub latency_us: Option<u64>,
+    attributes: &'a [Attribute],
+    text: &'a str,
+}
+
+impl<'a> EventView<'a> {
+    /// All attributes, in the order they were added.
+    pub fn attributes(&self) -> impl Iterator<Item = (Field, Value<'a>)> + use<'a> {
+        let text = self.text;
+        self.attributes.iter().map(move |attribute| (attribute.field, resolve(attribute, text)))
+    }
+
+    /// The first attribute with this field.
+    #[must_use]
+    pub fn get(&self, field: Field) -> Option<Value<'a>> {
+        let attribute = self.attributes.iter().find(|attribute| attribute.field == field)?;
+        Some(resolve(attribute, self.text))
+    }
+}
+
+fn resolve<'a>(attribute: &Attribute, text: &'a str) -> Value<'a> {
+    match attribute.value {
+        Stored::Text { at, len } => {
+            Value::Text(text.get(at as usize..at as usize + len as usize).unwrap_or_default())
+        }
+        Stored::Number(number) => Value::Number(number),
+        Stored::Address(address) => Value::Address(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn events_are_read_back_as_they_were_written() {
+        let mut events = Events::default();
+        events.begin(App::Dns, Kind::Request).text(Field::DnsQuery, b"example.org");
+        events
+            .begin(App::Http, Kind::Response)
+            .latency_us(7_000)
+            .number(Field::HttpStatus, 302)
+            .text(Field::HttpUrl, b"/");
+        let (first, second) = (events.get(0).unwrap(), events.get(1).unwrap());
+        assert_eq!(first.get(Field::DnsQuery), Some(Value::Text("example.org")));
+        assert_eq!(first.get(Field::HttpUrl), None);
+        assert_eq!(second.latency_us, Some(7_000));
+        assert_eq!(second.get(Field::HttpStatus), Some(Value::Number(302)));
+        let mut other = Events::default();
+        assert_eq!(other.push(&second), 0);
+        assert!(other.get(0).unwrap().attributes().eq(second.attributes()));
+    }
+
+    #[test]
+    fn texts_end_before_a_zero_byte_and_at_their_limit() {
+        let mut events = Events::default();
+        let long = "ä".repeat(600);
+        let mut draft = events.begin(App::Http, Kind::Request);
+        draft.text(Field::HttpUrl, b"ab\0cd").text(Field::HttpHost, long.as_bytes());
+        draft.texts(Field::HttpReferer, &[b"x", b"", b"y\0", b"z"]);
+        draft.text(Field::HttpUserAgent, b"\xffa");
+        let event = events.get(0).unwrap();
+        assert_eq!(event.get(Field::HttpUrl), Some(Value::Text("ab")));
+        assert_eq!(event.get(Field::HttpHost), Some(Value::Text(&long[..MAX_TEXT_BYTES])));
+        assert_eq!(event.get(Field::HttpReferer), Some(Value::Text("xy")));
+        assert_eq!(event.get(Field::HttpUserAgent), Some(Value::Text("\u{fffd}a")));
+    }
+
+    #[test]
+    fn an_event_keeps_a_bounded_number_of_attributes() {
+        let mut events = Events::default();
+        let mut draft = events.begin(App::Dns, Kind::Request);
+        for number in 0..100 {
+            draft.number(Field::DnsRcode, number);
+        }
+        assert_eq!(events.get(0).unwrap().attributes().count(), MAX_ATTRIBUTES);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_a_bounded_text(parts in prop::collection::vec(
+            prop::collection::vec(any::<u8>(), 0..900), 0..4)) {
+            let mut events = Events::default();
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            events.begin(App::Http, Kind::Request).texts(Field::HttpUrl, &parts);
+            let Some(Value::Text(text)) = events.get(0).unwrap().get(Field::HttpUrl) else {
+                return Err(TestCaseError::fail("no text"));
+            };
+            prop_assert!(text.len() <= MAX_TEXT_BYTES && !text.contains('\0'));
+        }
+    }
+}

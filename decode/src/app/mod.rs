@@ -1,0 +1,16 @@
+//! Application protocols: what was asked, what came back, how long it took.
+//!
+//! Decoders take bytes and time and give [`Events`]; they know no flows, no sockets and no clock.
+//! Datagram protocols see one datagram at a time and remember open questions in [`Pending`]; stream
+//! protocols implement [`StreamDecoder`] over in-order bytes of both sides. Every buffer has a
+//! bound. Any bytes give a clean result.
+
+mod decoder;
+mod event;
+mod field;
+mod pending;
+
+pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
+pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
+pub use field::{App, FIELDS, Face, Field, FieldInfo, Redaction};
+pub use pending::{MAX_PENDING_AGE_US, Pending};
