@@ -7,7 +7,7 @@ use benches::pcap_file::Writer;
 use benches::traffic::{Generator, Plan, Truth};
 use capture::{CaptureFile, LINKTYPE_ETHERNET};
 use decode::{Frame, Link, Outcome};
-use flowtable::{Config, FlowTable, Group, Moment, Sampling};
+use flowtable::{Config, FlowTable, Group, Moment, Origin, Sampling};
 
 fn write(path: &std::path::Path, plan: Plan, packets: u64) -> Truth {
     let mut generator = Generator::new(plan).unwrap();
@@ -23,19 +23,19 @@ fn write(path: &std::path::Path, plan: Plan, packets: u64) -> Truth {
 
 /// Packets, bytes and number of the records that the path makes of a file.
 fn records(path: &std::path::Path) -> (u64, u64, u64) {
-    let config =
-        Config { capacity: 100_000, hash_key: 1, local_mac: None, sampling: Sampling::new(1) };
+    let sampling = Sampling::new(1);
+    let config = Config { capacity: 100_000, hash_key: 1, local_mac: None, sampling, ids_key: 2 };
     let mut table = FlowTable::new(config).unwrap();
     let (mut packets, mut bytes, mut records) = (0, 0, 0);
-    let mut sink = |record: flowtable::Record| {
-        packets += record.packets;
-        bytes += record.bytes;
+    let mut sink = |cut: flowtable::Cut<'_>| {
+        packets += cut.record.packets;
+        bytes += cut.record.bytes;
         records += 1;
     };
-    let mut group = Group::default();
     let mut file = CaptureFile::open(path).unwrap();
     let mut number = 0;
     while let Some(mut block) = file.next_block().unwrap() {
+        let mut group = Group::default();
         for frame in block.frames() {
             let input = Frame {
                 data: frame.data,
@@ -46,15 +46,17 @@ fn records(path: &std::path::Path) -> (u64, u64, u64) {
             };
             let outcome = decode::parse(Link::Ethernet, &input, group.slot());
             assert_eq!(outcome, Outcome::Packet, "frame {number}");
-            group.commit(Moment { elapsed_ns: frame.time_ns, wall_ns: frame.time_ns }, number);
+            let time_ns = frame.time_ns;
+            let now = Moment { elapsed_ns: time_ns, wall_ns: time_ns };
+            group.commit(frame.data, Origin { now, time_ns, frame: number, gso_size: 0 });
             number += 1;
             if group.is_full() {
                 table.update(&group, &mut sink);
                 group.clear();
             }
         }
+        table.update(&group, &mut sink);
     }
-    table.update(&group, &mut sink);
     table.flush(Moment::default(), &mut sink);
     (packets, bytes, records)
 }

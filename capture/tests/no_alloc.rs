@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use capture::{CaptureFile, Interface, RingConfig, RingStats, Source};
 use decode::{Link, Outcome};
-use flowtable::{FlowTable, Group, Moment, Record, Sampling, TableStats};
+use flowtable::{Cut, FlowTable, GROUP, Group, Moment, Origin, Sampling, TableStats};
 
 thread_local! {
     /// Allocations of this thread: the tests of this program run side by side.
@@ -142,71 +142,81 @@ impl Frames {
 
 fn table(capacity: usize) -> FlowTable {
     let sampling = Sampling::default();
-    FlowTable::new(flowtable::Config { capacity, hash_key: 7, local_mac: None, sampling }).unwrap()
+    let (hash_key, ids_key) = (7, 8);
+    let config = flowtable::Config { capacity, hash_key, local_mac: None, sampling, ids_key };
+    FlowTable::new(config).unwrap()
 }
 
 /// What the records of a run add up to.
 #[derive(Default)]
 struct Sums {
+    tcp: u64,
     records: u64,
     packets: u64,
 }
 
 impl Sums {
-    fn add(&mut self, record: &Record) {
+    fn add(&mut self, cut: &Cut<'_>) {
         self.records += 1;
-        self.packets += record.packets;
+        self.packets += cut.record.packets;
+        self.tcp += u64::from(cut.tcp.is_some());
     }
 }
 
-/// Parses, groups and counts frames `from..to`, with the clock hand behind, as a reader does.
-fn count(
-    frames: &mut Frames,
-    numbers: std::ops::Range<u64>,
-    group: &mut Group,
-    table: &mut FlowTable,
-    sums: &mut Sums,
-) {
-    for number in numbers {
-        let elapsed_ns = number * GAP_NS;
-        let now = Moment { elapsed_ns, wall_ns: 1_800_000_000_000_000_000 + elapsed_ns };
-        let data = frames.next();
-        let frame = decode::Frame { data, wire_len: data.len() as u32, ..decode::Frame::default() };
-        assert_eq!(decode::parse(Link::Ethernet, &frame, group.slot()), Outcome::Packet);
-        group.commit(now, number);
-        if group.is_full() {
-            table.update(group, &mut |record| sums.add(&record));
-            group.clear();
-            table.sweep(now, &mut |record| sums.add(&record));
+/// Parses, groups and counts the frames of one run, with the clock hand behind, as a reader does.
+fn count(frames: &mut Frames, table: &mut FlowTable, sums: &mut Sums) {
+    let mut bytes = [[0; IPV6_BYTES]; GROUP];
+    let mut lengths = [0; GROUP];
+    for first in (0..PACKETS).step_by(GROUP) {
+        for (bytes, length) in bytes.iter_mut().zip(&mut lengths) {
+            let data = frames.next();
+            *length = data.len();
+            bytes[..data.len()].copy_from_slice(data);
         }
+        let mut group = Group::default();
+        let mut now = Moment::default();
+        let count = GROUP.min((PACKETS - first) as usize);
+        for (number, (bytes, length)) in (first..).zip(bytes.iter().zip(lengths)).take(count) {
+            let elapsed_ns = number * GAP_NS;
+            now = Moment { elapsed_ns, wall_ns: 1_800_000_000_000_000_000 + elapsed_ns };
+            let data = &bytes[..length];
+            let wire_len = length as u32;
+            let frame = decode::Frame { data, wire_len, ..decode::Frame::default() };
+            assert_eq!(decode::parse(Link::Ethernet, &frame, group.slot()), Outcome::Packet);
+            let origin = Origin { now, time_ns: now.wall_ns, frame: number, gso_size: 0 };
+            group.commit(data, origin);
+        }
+        table.update(&group, &mut |cut| sums.add(&cut));
+        table.sweep(now, &mut |cut| sums.add(&cut));
     }
 }
 
 #[test]
 fn a_million_packets_with_evictions_allocate_nothing() {
-    let (mut frames, mut group, mut table) = (Frames::new(), Group::default(), table(30_000));
+    let (mut frames, mut table) = (Frames::new(), table(30_000));
     let mut sums = Sums::default();
     let allocations = allocations(|| {
-        count(&mut frames, 0..PACKETS, &mut group, &mut table, &mut sums);
+        count(&mut frames, &mut table, &mut sums);
     });
     assert_eq!(allocations, 0);
     let TableStats { packets, records, evicted, closed, conversations, .. } = table.stats();
     assert_eq!((packets, records), (PACKETS, sums.records));
+    assert!(sums.tcp > 100_000, "{} records with TCP metrics", sums.tcp);
     assert!(evicted > 100_000 && closed > 100, "{evicted} evicted, {closed} closed");
     assert_eq!(conversations, 30_000, "the table stays full");
 }
 
 #[test]
 fn a_million_packets_of_conversations_that_idle_out_allocate_nothing() {
-    let (mut frames, mut group, mut table) = (Frames::new(), Group::default(), table(200_000));
+    let (mut frames, mut table) = (Frames::new(), table(200_000));
     let mut sums = Sums::default();
     let allocations = allocations(|| {
-        count(&mut frames, 0..PACKETS, &mut group, &mut table, &mut sums);
+        count(&mut frames, &mut table, &mut sums);
         // An hour later nothing is left.
         for late in 0..100 {
             let elapsed_ns = PACKETS * GAP_NS + (3600 + 2 * late) * 1_000_000_000;
             let now = Moment { elapsed_ns, wall_ns: elapsed_ns };
-            table.sweep(now, &mut |record| sums.add(&record));
+            table.sweep(now, &mut |cut| sums.add(&cut));
         }
     });
     assert_eq!(allocations, 0);

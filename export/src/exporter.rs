@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
-use flowtable::Record;
+use flowtable::Cut;
 use tokio::sync::Notify;
 use tracing::error;
 
@@ -30,8 +30,8 @@ const LIVE_WAIT: Duration = Duration::from_millis(20);
 const REPLAY_WAIT: Duration = Duration::from_millis(1);
 /// Messages taken between two looks at the clock and the network.
 const MESSAGES_PER_ROUND: usize = 64;
-/// Records that wait for the slowest reader in replay, about 250 MB.
-const MAX_WAITING_RECORDS: usize = 2_000_000;
+/// Records that wait for the slowest reader in replay, 250 to 500 MB.
+const MAX_WAITING_RECORDS: usize = 1_500_000;
 /// The longest time that one dispatch stands for, in seconds: the active timeout of a record.
 const MAX_COVERED_S: u64 = 15;
 /// The same capture gives the same sample.
@@ -225,18 +225,18 @@ impl Sink {
         }
     }
 
-    fn offer(&mut self, records: &[Record]) {
+    fn offer<'a>(&mut self, cuts: impl ExactSizeIterator<Item = Cut<'a>>) {
         match self {
-            Self::Kflow(output) => output.offer(records),
-            Self::Json(output) => output.offer(records),
+            Self::Kflow(output) => output.offer(cuts),
+            Self::Json(output) => output.offer(cuts),
         }
     }
 
     /// After the deadline: a file still takes records, a server does not.
-    fn offer_late(&mut self, records: &[Record]) {
+    fn offer_late<'a>(&mut self, cuts: impl ExactSizeIterator<Item = Cut<'a>>) {
         match self {
-            Self::Kflow(output) => output.offer_late(records),
-            Self::Json(output) => output.offer(records),
+            Self::Kflow(output) => output.offer_late(cuts.len()),
+            Self::Json(output) => output.offer(cuts),
         }
     }
 
@@ -387,19 +387,17 @@ impl Exporter {
 
     fn handle(&mut self, message: Message) {
         match (message, &mut self.order) {
-            (Message::Records { reader, mut records }, Some(order)) => {
-                order.push(reader, &mut records);
-                self.intake.recycle(records);
-            }
+            (Message::Records { reader, records }, Some(order)) => order.push(reader, records),
             (Message::Records { reader, records }, None) => {
                 if let Some(owners) = &mut self.owners {
-                    for record in records.iter().filter(|r| owners.is_foreign(reader, r)) {
+                    let records = records.iter().map(|cut| cut.record);
+                    for record in records.filter(|r| owners.is_foreign(reader, r)) {
                         self.stats.feed.foreign_records.add(1);
                         self.stats.feed.foreign_packets.add(record.packets);
                     }
                 }
                 for sink in &mut self.sinks {
-                    sink.offer(&records);
+                    sink.offer(records.iter());
                 }
                 self.intake.recycle(records);
             }
@@ -430,9 +428,10 @@ impl Exporter {
         let covered_s = last.map_or(1, |last| second.second.saturating_sub(last));
         for sink in &mut self.sinks {
             sink.begin(covered_s);
-            sink.offer(&second.records);
+            sink.offer(second.iter());
             sink.dispatch();
         }
+        second.into_batches().into_iter().for_each(|batch| self.intake.recycle(batch));
         true
     }
 
@@ -473,7 +472,7 @@ impl Exporter {
         }
         while let Some(second) = self.order.as_mut().and_then(Order::next) {
             for sink in &mut self.sinks {
-                sink.offer_late(&second.records);
+                sink.offer_late(second.iter());
             }
         }
         for (sink, stats) in self.sinks.iter_mut().zip(&self.stats.outputs) {

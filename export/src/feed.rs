@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use flowtable::Record;
-
+use crate::batch::Batch;
 use crate::stats::FeedStats;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 /// Whose time drives the exporter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub enum Pace {
 pub(crate) enum Message {
     Records {
         reader: usize,
-        records: Vec<Record>,
+        records: Batch,
     },
     /// Replay: the reader will send no record older than this.
     Tick {
@@ -38,7 +37,7 @@ pub(crate) enum Message {
 /// Makes the channel: one [`Feed`] per reader, and the end that [`crate::start`] takes.
 ///
 /// `capacity` is in messages, at least 1; in live mode it must hold what all readers send in 50 ms
-/// with some reserve. Memory is bounded by `capacity` times the longest `Vec` sent.
+/// with some reserve. Memory is bounded by `capacity` times the largest [`Batch`] sent.
 pub fn channel(readers: usize, capacity: usize, pace: Pace) -> (Vec<Feed>, Intake) {
     let capacity = capacity.max(1);
     let (messages, received) = bounded(capacity);
@@ -62,17 +61,17 @@ pub struct Feed {
     reader: usize,
     pace: Pace,
     messages: Sender<Message>,
-    empties: Receiver<Vec<Record>>,
+    empties: Receiver<Batch>,
     stats: Arc<FeedStats>,
 }
 
 impl Feed {
-    /// Hands `records` over and leaves an empty `Vec` in its place, a used one if there is any.
+    /// Hands `records` over and leaves an empty batch in its place, a used one if there is any.
     ///
     /// Live: never blocks; when the channel is full the records are dropped and counted. Replay:
     /// waits for room; records must not be older than those sent before. Returns false when the
     /// exporter has ended.
-    pub fn send(&mut self, records: &mut Vec<Record>) -> bool {
+    pub fn send(&mut self, records: &mut Batch) -> bool {
         if records.is_empty() {
             return true;
         }
@@ -126,7 +125,7 @@ pub struct Intake {
     pub(crate) links: Vec<usize>,
     pub(crate) pace: Pace,
     pub(crate) received: Receiver<Message>,
-    recycle: Sender<Vec<Record>>,
+    recycle: Sender<Batch>,
     pub(crate) stats: Arc<FeedStats>,
 }
 
@@ -138,8 +137,8 @@ impl Intake {
         Self { links, ..self }
     }
 
-    /// Hands a used `Vec` back to the readers, or frees it when they have enough.
-    pub(crate) fn recycle(&self, mut records: Vec<Record>) {
+    /// Hands a used batch back to the readers, or frees it when they have enough.
+    pub(crate) fn recycle(&self, mut records: Batch) {
         records.clear();
         // A full channel means that the readers have enough.
         let _ = self.recycle.try_send(records);
@@ -154,24 +153,24 @@ mod tests {
     #[test]
     fn a_full_channel_loses_the_records_of_a_live_reader_and_counts_them() {
         let (mut feeds, intake) = channel(1, 1, Pace::Live);
-        let mut records = vec![record(1), record(2)];
+        let mut records: Batch = [record(1), record(2)].into_iter().collect();
         assert!(feeds[0].send(&mut records));
         assert!(records.is_empty());
-        records.extend([record(3), record(4), record(5)]);
+        records = [record(3), record(4), record(5)].into_iter().collect();
         assert!(feeds[0].send(&mut records));
         assert!(records.is_empty());
         assert_eq!((intake.stats.sent.get(), intake.stats.channel_full.get()), (2, 3));
     }
 
     #[test]
-    fn used_vecs_come_back_to_the_reader() {
+    fn used_batches_come_back_to_the_reader() {
         let (mut feeds, intake) = channel(1, 2, Pace::Live);
-        let mut used = Vec::with_capacity(1000);
-        used.push(record(1));
+        let used: Batch = (0..1000).map(record).collect();
+        let capacity = used.capacity();
         intake.recycle(used);
-        let mut records = vec![record(2)];
+        let mut records: Batch = [record(2)].into_iter().collect();
         feeds[0].send(&mut records);
-        assert_eq!((records.len(), records.capacity()), (0, 1000));
+        assert_eq!((records.len(), records.capacity()), (0, capacity));
     }
 
     #[test]
@@ -180,7 +179,7 @@ mod tests {
             let (mut feeds, intake) = channel(1, 2, pace);
             let stats = Arc::clone(&intake.stats);
             drop(intake);
-            assert!(!feeds[0].send(&mut vec![record(1)]));
+            assert!(!feeds[0].send(&mut [record(1)].into_iter().collect()));
             assert_eq!(stats.exporter_gone.get(), 1);
         }
     }

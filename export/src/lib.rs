@@ -4,11 +4,12 @@
 //! every output on one thread. [`DeviceApi`] finds the device first, where the output is kflow.
 //!
 //! Bounds: the channel (messages), a sample of at most 15 s of the flow limit, the queue of encoded
-//! batches ([`QueueLimits`]), and in replay two million records that wait for the slowest reader.
+//! batches ([`QueueLimits`]), and in replay 1.5 million records that wait for the slowest reader.
 //! What is lost at a bound is counted with its reason ([`Lost`]); per output, offered = accepted +
 //! sampled out + lost. Knows nothing of packets.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod device;
 mod exporter;
 mod feed;
@@ -20,10 +21,12 @@ mod meter;
 mod order;
 mod owners;
 mod stats;
+mod tcp_fields;
 #[cfg(test)]
 mod testing;
 mod urls;
 
+pub use batch::Batch;
 pub use device::{DeviceApi, DeviceError, Identity, MAX_ANSWER_BYTES, Selection, SetupError};
 pub use exporter::{ExporterHandle, Output, StartError, start};
 pub use feed::{Feed, Intake, Pace, channel};
@@ -34,4 +37,5 @@ pub use json::{FIELDS, Field, Target};
 pub use meter::Meter;
 pub use reqwest::Url;
 pub use stats::{Count, FeedStats, Lost, OutputStats, OutputSummary, Stats, Summary};
+pub use tcp_fields::{TCP_FIELDS, TcpField, TcpValue};
 pub use urls::{Region, RegionError, UrlError, Urls, parse_url};

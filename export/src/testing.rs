@@ -22,6 +22,8 @@ pub(crate) fn record(port: u16) -> Record {
         bytes: 56,
         fragments: 0,
         sample_rate: 1,
-        app: 0,
+        app: None,
+        connection_id: 0,
+        first_payload_us: None,
     }
 }

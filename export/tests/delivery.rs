@@ -6,13 +6,14 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use decode::app::App;
 use export::{
     ExporterHandle, Feed, KflowConfig, Lost, OutputSummary, Pace, Proxy, QueueLimits, Timing, Url,
     channel, parse_url, start,
 };
 use flowtable::Record;
 use support::{
-    NEVER, Server, answer, answer_with, fast, kflow, kflow_config, numbers, record, status,
+    NEVER, Server, answer, answer_with, batch, fast, kflow, kflow_config, numbers, record, status,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ fn run(config: KflowConfig, pace: Pace) -> (Feed, ExporterHandle) {
 fn replay(config: KflowConfig, seconds: std::ops::Range<u64>) -> ExporterHandle {
     let (mut feed, exporter) = run(config, Pace::Replay);
     for second in seconds {
-        feed.send(&mut vec![Record { time_ns: second * 1_000_000_000, ..record(second) }]);
+        feed.send(&mut batch([Record { time_ns: second * 1_000_000_000, ..record(second) }]));
     }
     exporter
 }
@@ -48,7 +49,7 @@ fn a_post_has_the_form_of_the_contract() {
     let mut config = kflow_config(&server.url);
     config.flow_url = parse_url("flow", &format!("{}?key=1", server.url)).unwrap();
     let (mut feed, exporter) = run(config, Pace::Live);
-    feed.send(&mut vec![Record { fragments: 2, app: 1, ..record(56) }]);
+    feed.send(&mut batch([Record { fragments: 2, app: Some(App::Dns), ..record(56) }]));
     drop(feed);
     let summary = finish(exporter, LONG);
     assert_eq!((summary.offered, summary.accepted, summary.batches_sent), (1, 1, 1));
@@ -225,7 +226,7 @@ fn above_the_flow_limit_a_weighted_sample_is_sent() {
 fn a_live_dispatch_leaves_within_a_second_without_finishing() {
     let server = Server::start(|_, _| status(200));
     let (mut feed, exporter) = run(kflow_config(&server.url), Pace::Live);
-    feed.send(&mut vec![record(7)]);
+    feed.send(&mut batch([record(7)]));
     server.wait_for(1);
     assert_eq!(numbers(&server.accepted()), [7]);
     assert!(exporter.is_alive());
@@ -242,7 +243,7 @@ fn a_replay_waits_for_a_slow_server_and_loses_nothing() {
     let (mut feed, exporter) = run(config, Pace::Replay);
     // More than channel and queue hold together.
     for second in 0..200 {
-        feed.send(&mut vec![Record { time_ns: second * 1_000_000_000, ..record(second) }]);
+        feed.send(&mut batch([Record { time_ns: second * 1_000_000_000, ..record(second) }]));
     }
     drop(feed);
     let summary = finish(exporter, LONG);
@@ -257,7 +258,7 @@ fn own_metrics_are_reported() {
     config.metrics_url = Some(server.url.join("/tsdb").unwrap());
     config.timing.metrics_interval = Duration::from_millis(100);
     let (mut feed, exporter) = run(config, Pace::Live);
-    feed.send(&mut vec![record(1), record(2)]);
+    feed.send(&mut batch([record(1), record(2)]));
     server.wait_for(2);
     drop(feed);
     finish(exporter, LONG);
@@ -290,7 +291,7 @@ fn a_dropped_handle_ends_the_exporter_when_its_feeds_are_gone() {
     let server = Server::start(|_, _| status(200));
     let (mut feed, exporter) = run(kflow_config(&server.url), Pace::Live);
     drop(exporter);
-    feed.send(&mut vec![record(1)]);
+    feed.send(&mut batch([record(1)]));
     drop(feed);
     server.wait_for(1);
     assert_eq!(numbers(&server.accepted()), [1]);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use export::{Output, Pace, Target, channel, start};
 use flowtable::Record;
-use support::{Server, kflow_config, record, status};
+use support::{Server, batch, kflow_config, record, status};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -32,7 +32,7 @@ fn replay(outputs: Vec<Output>, readers: u64) {
                     let mine = tick.iter().rev().filter(|r| r.first_frame % readers == reader);
                     let mine: Vec<Record> = mine.cloned().collect();
                     for part in mine.chunks(50) {
-                        assert!(feed.send(&mut part.to_vec()));
+                        assert!(feed.send(&mut batch(part.iter().cloned())));
                         std::thread::sleep(Duration::from_micros(100 * reader));
                     }
                     assert!(feed.tick(tick[0].time_ns));
@@ -105,7 +105,7 @@ fn live_lines_are_written_within_a_second_or_so() {
     let path = dir.path().join("live");
     let (mut feeds, intake) = channel(1, 4, Pace::Live);
     let exporter = start(vec![json(&path)], intake).expect("starts");
-    feeds[0].send(&mut vec![record(1)]);
+    feeds[0].send(&mut batch([record(1)]));
     let begin = Instant::now();
     while std::fs::read(&path).unwrap().is_empty() {
         assert!(begin.elapsed() < Duration::from_secs(5));

@@ -14,6 +14,8 @@ pub struct Config {
     pub local_mac: Option<[u8; 6]>,
     /// Which flows are exported.
     pub sampling: Sampling,
+    /// Key of the connection ids, which leave the process; another one than `hash_key`.
+    pub ids_key: u64,
 }
 
 /// A point in time, as the driver of the table sees it.

@@ -5,8 +5,9 @@ use decode::Packet;
 
 use crate::key::{Key, STATE_MASK, Way};
 use crate::record::Direction;
+use crate::tcp::FirstPayload;
 
-/// Bits in the low byte of a hot entry's key tail.
+/// Bits of a hot entry's key tail that are not the key's.
 pub(crate) mod state {
     /// The entry holds a conversation.
     pub(crate) const IN_USE: u64 = 1 << 0;
@@ -18,6 +19,10 @@ pub(crate) mod state {
     pub(crate) const FIN: u64 = 1 << 5;
     /// FIN in both directions or RST in either: due at the next tick, then removed.
     pub(crate) const CLOSED: u64 = 1 << 7;
+    /// Payload of the direction was seen; shift by the way.
+    pub(crate) const PAYLOAD: u64 = 1 << 29;
+    /// An application decoder wants the conversation's payload.
+    pub(crate) const APP: u64 = 1 << 31;
 }
 
 /// One cache line per conversation. Counters are per [`Way`], since the last record.
@@ -25,7 +30,7 @@ pub(crate) mod state {
 #[repr(C, align(64))]
 pub(crate) struct Hot {
     addresses: [u64; 4],
-    /// Key tail, with the [`state`] bits in its low byte.
+    /// Key tail, with the [`state`] bits.
     tail: u64,
     pub(crate) packets: [u32; 2],
     /// Low 32 bits; carries go to [`Cold::byte_carries`].
@@ -46,10 +51,17 @@ const _: () = assert!(size_of::<Hot>() == 64);
 pub(crate) struct Cold {
     /// Number of the conversation's first frame.
     pub(crate) first_frame: u64,
-    pub(crate) byte_carries: [u32; 2],
+    /// First payloads of both directions.
+    pub(crate) payload: FirstPayload,
     pub(crate) fragments: [u32; 2],
     /// Source and destination MAC of each direction's first packet.
     pub(crate) macs: [[[u8; 6]; 2]; 2],
+    /// Where the TCP state is; 0 for none.
+    pub(crate) tcp: u32,
+    /// Where the application's state is; 0 for none.
+    pub(crate) app: u32,
+    /// Above the 32 bits of [`Hot::bytes`].
+    pub(crate) byte_carries: [u16; 2],
     pub(crate) direction: [Direction; 2],
     /// Direction of the conversation's first packet.
     pub(crate) first: Way,

@@ -6,10 +6,12 @@
 //! alone.
 
 use crate::config::Moment;
+use crate::cut::Cut;
 use crate::entry::state;
 use crate::key::Way;
 use crate::record::Record;
 use crate::table::FlowTable;
+use crate::tcp::Ending;
 
 /// The export tick: one round of the clock hand.
 pub(crate) const TICK_NS: u64 = 2_000_000_000;
@@ -39,7 +41,7 @@ fn keeps_state(protocol: u8) -> bool {
 impl FlowTable {
     /// Lets the clock hand go on to where it should be by `now`. For live capture; call at least
     /// every 100 ms.
-    pub fn sweep(&mut self, now: Moment, sink: &mut impl FnMut(Record)) {
+    pub fn sweep(&mut self, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
         let elapsed = now.elapsed_ns.saturating_sub(self.hand_ns);
         let entries = self.store.hot.len() as u64;
         if elapsed >= TICK_NS || entries == 0 {
@@ -63,10 +65,11 @@ impl FlowTable {
 
     /// Visits every conversation. For replay: call at each tick, every 2 s of packet time from the
     /// first frame on, before the packets that follow it.
-    pub fn tick(&mut self, now: Moment, sink: &mut impl FnMut(Record)) {
+    pub fn tick(&mut self, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
         if self.is_empty() {
             // Nothing to visit, and what follows starts at the front again.
             self.store.reset();
+            self.performance.reset();
             return;
         }
         let quarter = now.quarter();
@@ -85,7 +88,7 @@ impl FlowTable {
     }
 
     /// Cuts all that is pending, in order of first appearance, and empties the table.
-    pub fn flush(&mut self, now: Moment, sink: &mut impl FnMut(Record)) {
+    pub fn flush(&mut self, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
         let mut all = std::mem::take(&mut self.due_now);
         all.clear();
         for entry in 0..self.store.hot.len() {
@@ -95,7 +98,7 @@ impl FlowTable {
         }
         all.sort_unstable();
         for &(_, entry) in &all {
-            self.cut(entry as usize, now, sink);
+            self.cut(entry as usize, now, Ending::Open, sink);
         }
         for entry in 0..self.store.hot.len() {
             if self.store.is_used(entry) {
@@ -103,6 +106,7 @@ impl FlowTable {
             }
         }
         self.store.remove_all();
+        self.performance.reset();
         self.due_now = all;
     }
 
@@ -133,12 +137,12 @@ impl FlowTable {
     }
 
     #[inline]
-    fn visit(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Record)) {
+    fn visit(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
         let quarter = now.quarter();
         match self.verdict(entry, quarter) {
             Verdict::Nothing => {}
             Verdict::Export => {
-                self.cut(entry, now, sink);
+                self.cut(entry, now, Ending::Open, sink);
                 let hot = &mut self.store.hot[entry];
                 let next = hot.due.wrapping_add(ACTIVE);
                 let past = quarter.wrapping_sub(next).cast_signed() >= 0;
@@ -147,13 +151,13 @@ impl FlowTable {
             Verdict::Close => self.close(entry, now, sink),
             Verdict::Expire => {
                 self.stats.expired += 1;
-                self.end(entry, now, sink);
+                self.end(entry, now, Ending::Idle, sink);
             }
         }
     }
 
     /// Makes room for one conversation: of the next few entries the one that is idle the longest.
-    pub(crate) fn evict_one(&mut self, now: Moment, sink: &mut impl FnMut(Record)) {
+    pub(crate) fn evict_one(&mut self, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
         let quarter = now.quarter();
         let entries = self.store.hot.len();
         let mut oldest = None;
@@ -170,24 +174,25 @@ impl FlowTable {
         }
         if let Some((entry, _)) = oldest {
             self.stats.evicted += 1;
-            self.end(entry, now, sink);
+            self.end(entry, now, Ending::Open, sink);
         }
     }
 
     /// Ends a connection that has closed.
-    pub(crate) fn close(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Record)) {
+    pub(crate) fn close(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
         self.stats.closed += 1;
-        self.end(entry, now, sink);
+        self.end(entry, now, Ending::Open, sink);
     }
 
     /// Cuts what is pending and removes the conversation.
-    fn end(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Record)) {
-        self.cut(entry, now, sink);
+    fn end(&mut self, entry: usize, now: Moment, ending: Ending, sink: &mut impl FnMut(Cut<'_>)) {
+        self.cut(entry, now, ending, sink);
         self.note_end(entry);
         self.store.remove(entry);
     }
 
     fn note_end(&mut self, entry: usize) {
+        self.performance.release(&mut self.store.cold[entry].tcp);
         let hot = &self.store.hot[entry];
         let both = hot.has(state::SEEN) && hot.has(state::SEEN << 1);
         if !both && keeps_state(hot.key().protocol()) {
@@ -196,13 +201,21 @@ impl FlowTable {
     }
 
     /// Cuts up to two records, the conversation's first direction first, and clears the counters.
-    pub(crate) fn cut(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Record)) {
+    pub(crate) fn cut(
+        &mut self,
+        entry: usize,
+        now: Moment,
+        ending: Ending,
+        sink: &mut impl FnMut(Cut<'_>),
+    ) {
         let first = self.store.cold[entry].first;
         for way in [first, first.other()] {
             if self.store.hot[entry].packets[way.index()] != 0 {
                 let record = self.record(entry, way, now);
+                let tcp =
+                    self.performance.take(self.store.cold[entry].tcp, way, now.wall_ns, ending);
                 self.stats.records += 1;
-                sink(record);
+                sink(Cut { record: &record, tcp: tcp.as_ref(), event: None });
             }
         }
         let (hot, cold) = (&mut self.store.hot[entry], &mut self.store.cold[entry]);
@@ -232,7 +245,12 @@ impl FlowTable {
             bytes: u64::from(cold.byte_carries[i]) << 32 | u64::from(hot.bytes[i]),
             fragments: cold.fragments[i],
             sample_rate: self.config.sampling.rate(),
-            app: 0,
+            app: None,
+            connection_id: self.performance.connection_id(&key),
+            first_payload_us: cold
+                .payload
+                .latency_us(way)
+                .map(|us| u32::try_from(us).unwrap_or(u32::MAX)),
         }
     }
 }

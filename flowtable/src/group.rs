@@ -8,32 +8,40 @@ use crate::config::Moment;
 /// Packets in a full group. Measured best at 16–32 (docs/decisions.md).
 pub const GROUP: usize = 32;
 
-/// Up to [`GROUP`] packets, each with its time and the number of its frame.
-pub struct Group {
-    packets: Box<[Packet; GROUP]>,
-    origins: Box<[Origin; GROUP]>,
+/// Up to [`GROUP`] packets, each with its bytes, its time and the number of its frame. Made anew
+/// for each block of frames, whose bytes it borrows.
+pub struct Group<'a> {
+    packets: [Packet; GROUP],
+    data: [&'a [u8]; GROUP],
+    origins: [Origin; GROUP],
     len: usize,
 }
 
 /// When and where a packet came.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Origin {
-    pub(crate) now: Moment,
-    /// Number of its frame in the capture.
-    pub(crate) frame: u64,
+pub struct Origin {
+    /// The reader's time, which drives timers.
+    pub now: Moment,
+    /// When the packet passed, ns since the Unix epoch.
+    pub time_ns: u64,
+    /// Number of its frame in the capture; `u64::MAX` when it belongs to no single frame.
+    pub frame: u64,
+    /// Payload bytes of each wire segment of an offloaded frame, as the kernel gave it; 0 for none.
+    pub gso_size: u16,
 }
 
-impl Default for Group {
+impl Default for Group<'_> {
     fn default() -> Self {
         Self {
-            packets: Box::new([Packet::default(); GROUP]),
-            origins: Box::new([Origin::default(); GROUP]),
+            packets: [Packet::default(); GROUP],
+            data: [&[]; GROUP],
+            origins: [Origin::default(); GROUP],
             len: 0,
         }
     }
 }
 
-impl Group {
+impl<'a> Group<'a> {
     /// The free slot to parse the next packet into. It counts only after [`Group::commit`].
     ///
     /// # Panics
@@ -43,10 +51,12 @@ impl Group {
         &mut self.packets[self.len]
     }
 
-    /// Keeps the packet in the slot: when it came, and the number of its frame in the capture.
+    /// Keeps the packet in the slot, which was parsed from `data`. Without its bytes, pass none:
+    /// it is counted, and nothing more.
     #[inline]
-    pub fn commit(&mut self, now: Moment, frame: u64) {
-        self.origins[self.len] = Origin { now, frame };
+    pub fn commit(&mut self, data: &'a [u8], origin: Origin) {
+        self.data[self.len] = data;
+        self.origins[self.len] = origin;
         self.len += 1;
     }
 
@@ -71,6 +81,11 @@ impl Group {
     #[inline]
     pub(crate) fn packets(&self) -> &[Packet] {
         &self.packets[..self.len]
+    }
+
+    #[inline]
+    pub(crate) fn data(&self) -> &[&'a [u8]] {
+        &self.data[..self.len]
     }
 
     #[inline]

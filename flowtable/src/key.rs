@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use decode::Packet;
 
-/// Low byte of `tail` belongs to the entry's state and takes no part in the key.
-pub(crate) const STATE_MASK: u64 = 0xff;
+/// Bits of `tail` that belong to the entry's state and take no part in the key: the low byte, and
+/// 29–31.
+pub(crate) const STATE_MASK: u64 = 0xe000_00ff;
 const V6_BIT: u64 = 1 << 28;
 
 /// Both endpoints in canonical order, so that both directions give the same key.

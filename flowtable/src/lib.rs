@@ -7,11 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod cut;
 mod entry;
 mod expiry;
 mod group;
 mod index;
 mod key;
+mod latency;
+mod performance;
 mod record;
 mod sampling;
 mod stats;
@@ -21,8 +24,10 @@ pub mod tcp;
 mod ticks;
 
 pub use config::{Config, Moment};
-pub use group::{GROUP, Group};
+pub use cut::Cut;
+pub use group::{GROUP, Group, Origin};
 pub use key::Way;
+pub use latency::Latencies;
 pub use record::{Direction, Record};
 pub use sampling::Sampling;
 pub use stats::TableStats;

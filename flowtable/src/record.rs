@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use decode::app::App;
+
 /// Which way a direction runs, seen from the capture interface (spec 6.2).
 ///
 /// Fixed by the first packet of the direction and never changed afterwards.
@@ -18,7 +20,7 @@ pub enum Direction {
 
 /// One direction of a conversation over one export interval.
 ///
-/// Plain data, about 120 bytes, no heap. Counters are what the wire saw (design D6), before any
+/// Plain data, about 140 bytes, no heap. Counters are what the wire saw (design D6), before any
 /// scaling by the sample rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -57,6 +59,12 @@ pub struct Record {
     pub fragments: u32,
     /// N of 1:N flow sampling; 1 when unsampled.
     pub sample_rate: u32,
-    /// Application id of the wire (1 DNS, 2 HTTP, 3 TLS, 4 DHCP, 9 RADIUS), 0 when none.
-    pub app: u32,
+    /// The application protocol that was recognised; its number on the wire is
+    /// [`App::wire_id`].
+    pub app: Option<App>,
+    /// Number shared by both directions of a TCP or UDP conversation; 0 for other protocols.
+    pub connection_id: u32,
+    /// From the first payload of the peer to the first of this direction, µs, at most 2³² − 1;
+    /// `None` unless the peer's came first. TCP and UDP.
+    pub first_payload_us: Option<u32>,
 }

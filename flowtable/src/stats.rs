@@ -24,6 +24,11 @@ pub struct TableStats {
     pub one_sided: u64,
     /// Records cut.
     pub records: u64,
+    /// TCP conversations that are not in order now and have details kept of them.
+    pub tcp_details: u64,
+    /// Times that a TCP conversation found no room for details: its records say that they lack
+    /// them.
+    pub tcp_details_refused: u64,
 }
 
 impl AddAssign for TableStats {
@@ -37,5 +42,7 @@ impl AddAssign for TableStats {
         self.evicted += other.evicted;
         self.one_sided += other.one_sided;
         self.records += other.records;
+        self.tcp_details += other.tcp_details;
+        self.tcp_details_refused += other.tcp_details_refused;
     }
 }

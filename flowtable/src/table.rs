@@ -5,16 +5,19 @@ use std::io;
 use decode::Packet;
 
 use crate::config::Config;
+use crate::cut::Cut;
 use crate::entry::{Cold, Hot, state};
 use crate::group::{GROUP, Group, Origin};
 use crate::index::Index;
 use crate::key::{Key, Way, mix};
-use crate::record::Record;
+use crate::latency::Latencies;
+use crate::performance::{self, Performance};
 use crate::sampling::Decision;
 use crate::stats::TableStats;
 use crate::store::Store;
 
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
@@ -26,6 +29,7 @@ const PER_SECOND: u16 = 4;
 /// One reader's conversations. Not shared; memory is reserved at start.
 pub struct FlowTable {
     pub(crate) store: Store,
+    pub(crate) performance: Performance,
     pub(crate) config: Config,
     pub(crate) stats: TableStats,
     /// Where the clock hand stands, and how many entries it owes.
@@ -55,8 +59,8 @@ const NONE: usize = usize::MAX;
 const IGNORED: usize = usize::MAX - 1;
 
 impl FlowTable {
-    /// Reserves memory for `config.capacity` conversations (about 144 bytes each, committed as
-    /// they come).
+    /// Reserves memory for `config.capacity` conversations, committed as they come: about 150 bytes
+    /// each, 320 for TCP.
     ///
     /// # Errors
     /// The kernel's refusal to map, or a capacity over 2³¹.
@@ -64,6 +68,7 @@ impl FlowTable {
         let capacity = config.capacity.max(1);
         Ok(Self {
             store: Store::new(capacity, config.hash_key)?,
+            performance: Performance::new(capacity, config.ids_key)?,
             config,
             stats: TableStats::default(),
             hand: 0,
@@ -75,42 +80,61 @@ impl FlowTable {
         })
     }
 
-    /// Bytes of memory that a table of this capacity uses when it is full.
+    /// Bytes of memory that a table of this capacity uses when it is full of TCP.
     pub fn bytes(capacity: usize) -> usize {
-        Store::bytes(capacity)
+        Store::bytes(capacity).saturating_add(Performance::bytes(capacity))
     }
 
     /// Counts a group of packets. Records are cut only when a full table evicts, or a closed
     /// connection's ports are used again.
-    pub fn update(&mut self, group: &Group, sink: &mut impl FnMut(Record)) {
+    pub fn update(&mut self, group: &Group<'_>, sink: &mut impl FnMut(Cut<'_>)) {
         let packets = group.packets();
         self.hash_and_prefetch(packets);
-        for work in &mut self.work[..packets.len()] {
-            if work.candidate != IGNORED {
-                let tag = Index::tag(work.hash);
-                work.candidate = self.store.index.find(tag, |_| true).unwrap_or(NONE);
-                self.store.hot.prefetch(work.candidate);
-            }
-        }
-        for (i, (packet, origin)) in packets.iter().zip(group.origins()).enumerate() {
-            let work = self.work[i];
+        self.find_and_prefetch(packets);
+        for (i, packet) in packets.iter().enumerate() {
+            let (work, data, origin) = (self.work[i], group.data()[i], &group.origins()[i]);
             if work.candidate == IGNORED {
                 self.stats.packets_unsampled += u64::from(packet.packets);
                 continue;
             }
+            let way = work.way;
             let entry = match self.entry_of(&work) {
-                Some(entry) if !self.is_reused(entry, packet) => entry,
+                Some(entry)
+                    if !is_syn(packet) || !self.is_reused(entry, way, packet, data, origin) =>
+                {
+                    entry
+                }
                 Some(entry) => {
                     self.close(entry, origin.now, sink);
                     self.begin(&work, packet, origin, sink)
                 }
                 None => self.begin(&work, packet, origin, sink),
             };
-            self.count(entry, work.way, packet, origin.now.quarter());
-            if packet.protocol == TCP && packet.tcp_flags & (FIN | RST) != 0 {
-                self.note_close(entry, work.way, packet.tcp_flags);
+            self.count(entry, way, packet, origin.now.quarter());
+            if packet.payload_len > 0 && !self.store.hot[entry].has(state::PAYLOAD << way.index()) {
+                self.first_payload(entry, way, packet, origin);
+            }
+            if packet.protocol == TCP {
+                if let Some(segment) = performance::segment(packet, data, origin) {
+                    self.performance.segment(&mut self.store.cold[entry].tcp, way, &segment);
+                }
+                if packet.tcp_flags & (FIN | RST) != 0 {
+                    self.note_close(entry, way, packet.tcp_flags);
+                }
             }
         }
+    }
+
+    /// Says that the capture lost packets between two packet times, ns since the Unix epoch. What
+    /// was missed is then not held against the network (design D7). Times may lie ahead of the
+    /// packets seen so far.
+    pub fn note_capture_loss(&mut self, from_ns: u64, to_ns: u64) {
+        self.performance.note_capture_loss(from_ns, to_ns);
+    }
+
+    /// Latencies over all conversations so far.
+    pub fn latencies(&self) -> &Latencies {
+        &self.performance.latencies
     }
 
     /// From now on, directions are judged by this MAC; those that are known keep theirs.
@@ -120,7 +144,9 @@ impl FlowTable {
 
     /// Counters and what the table holds now.
     pub fn stats(&self) -> TableStats {
-        TableStats { conversations: self.store.len() as u64, ..self.stats }
+        let (tcp_details, tcp_details_refused) = self.performance.details_used();
+        let conversations = self.store.len() as u64;
+        TableStats { conversations, tcp_details, tcp_details_refused, ..self.stats }
     }
 
     #[inline(always)]
@@ -135,6 +161,33 @@ impl FlowTable {
                 }
                 Decision::Ignore => Work { candidate: IGNORED, ..Work::default() },
             };
+        }
+    }
+
+    /// Finds candidates and asks for what the packets will touch of them: the hot line, and for TCP
+    /// the cold line and then the state that it points to.
+    #[inline(always)]
+    fn find_and_prefetch(&mut self, packets: &[Packet]) {
+        let mut any_tcp = false;
+        for (work, packet) in self.work.iter_mut().zip(packets) {
+            if work.candidate != IGNORED {
+                let tag = Index::tag(work.hash);
+                work.candidate = self.store.index.find(tag, |_| true).unwrap_or(NONE);
+                self.store.hot.prefetch(work.candidate);
+                if packet.protocol == TCP {
+                    any_tcp = true;
+                    self.store.cold.prefetch(work.candidate);
+                }
+            }
+        }
+        if any_tcp {
+            for (work, packet) in self.work.iter().zip(packets) {
+                if packet.protocol == TCP
+                    && let Some(cold) = self.store.cold.as_slice().get(work.candidate)
+                {
+                    self.performance.prefetch(cold.tcp);
+                }
+            }
         }
     }
 
@@ -154,7 +207,7 @@ impl FlowTable {
         work: &Work,
         packet: &Packet,
         origin: &Origin,
-        sink: &mut impl FnMut(Record),
+        sink: &mut impl FnMut(Cut<'_>),
     ) -> usize {
         if self.store.is_full() {
             self.evict_one(origin.now, sink);
@@ -181,7 +234,7 @@ impl FlowTable {
         self.stats.packets += u64::from(packet.packets);
         hot.packets[i] = hot.packets[i].saturating_add(packet.packets);
         let bytes = u64::from(hot.bytes[i]) + packet.bytes;
-        let carry = (bytes >> 32) as u32;
+        let carry = (bytes >> 32) as u16;
         hot.bytes[i] = bytes as u32;
         hot.tos[i] |= packet.tos;
         hot.tcp_flags[i] |= packet.tcp_flags;
@@ -191,7 +244,7 @@ impl FlowTable {
     }
 
     #[cold]
-    fn count_rare(&mut self, entry: usize, way: Way, packet: &Packet, carry: u32) {
+    fn count_rare(&mut self, entry: usize, way: Way, packet: &Packet, carry: u16) {
         let i = way.index();
         let (hot, cold) = (&mut self.store.hot[entry], &mut self.store.cold[entry]);
         cold.byte_carries[i] = cold.byte_carries[i].saturating_add(carry);
@@ -202,12 +255,42 @@ impl FlowTable {
         }
     }
 
-    /// A SYN that opens a connection on the ports of one that has closed.
-    #[inline(always)]
-    fn is_reused(&self, entry: usize, packet: &Packet) -> bool {
-        packet.tcp_flags & (SYN | ACK) == SYN
-            && packet.protocol == TCP
-            && self.store.hot[entry].has(state::CLOSED)
+    /// The first payload of a direction: the legacy application latency runs between the two.
+    #[cold]
+    fn first_payload(&mut self, entry: usize, way: Way, packet: &Packet, origin: &Origin) {
+        let (hot, cold) = (&mut self.store.hot[entry], &mut self.store.cold[entry]);
+        let is_answer = match packet.protocol {
+            TCP => packet.tcp_flags & RST == 0,
+            UDP => true,
+            _ => false,
+        };
+        if !is_answer {
+            return;
+        }
+        hot.set(state::PAYLOAD << way.index());
+        cold.payload.note(way, origin.time_ns);
+        if let Some(latency_us) = cold.payload.latency_us(way) {
+            self.performance.latencies.application(latency_us);
+        }
+    }
+
+    /// A SYN that opens a connection on the ports of one that has closed, or that must have ended
+    /// unseen.
+    #[cold]
+    fn is_reused(
+        &self,
+        entry: usize,
+        way: Way,
+        packet: &Packet,
+        data: &[u8],
+        origin: &Origin,
+    ) -> bool {
+        if packet.tcp_flags & ACK == 0 && self.store.hot[entry].has(state::CLOSED) {
+            return true;
+        }
+        performance::segment(packet, data, origin).is_some_and(|segment| {
+            self.performance.starts_anew(self.store.cold[entry].tcp, way, &segment)
+        })
     }
 
     /// FIN in both directions or RST in either closes a connection (spec 8.3).
@@ -220,6 +303,11 @@ impl FlowTable {
             hot.set(state::CLOSED);
         }
     }
+}
+
+#[inline(always)]
+fn is_syn(packet: &Packet) -> bool {
+    packet.tcp_flags & SYN != 0 && packet.protocol == TCP
 }
 
 /// First export after a whole number of seconds in 0…15, the same for a flow under one hash key:

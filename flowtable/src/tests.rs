@@ -16,7 +16,8 @@ const REMOTE: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 fn table(capacity: usize) -> FlowTable {
     let sampling = Sampling::default();
-    FlowTable::new(Config { capacity, hash_key: 7, local_mac: Some(LOCAL), sampling }).unwrap()
+    let local_mac = Some(LOCAL);
+    FlowTable::new(Config { capacity, hash_key: 7, local_mac, sampling, ids_key: 8 }).unwrap()
 }
 
 fn at(seconds: u64) -> Moment {
@@ -66,22 +67,23 @@ fn feed(table: &mut FlowTable, now: Moment, packets: &[Packet]) -> Vec<Record> {
         group.clear();
         for (j, packet) in chunk.iter().enumerate() {
             *group.slot() = *packet;
-            group.commit(now, (i * GROUP + j) as u64);
+            let frame = (i * GROUP + j) as u64;
+            group.commit(&[], Origin { now, time_ns: now.wall_ns, frame, gso_size: 0 });
         }
-        table.update(&group, &mut |record| records.push(record));
+        table.update(&group, &mut |cut| records.push(cut.record.clone()));
     }
     records
 }
 
 fn tick(table: &mut FlowTable, now: Moment) -> Vec<Record> {
     let mut records = Vec::new();
-    table.tick(now, &mut |record| records.push(record));
+    table.tick(now, &mut |cut| records.push(cut.record.clone()));
     records
 }
 
 fn flush(table: &mut FlowTable, now: Moment) -> Vec<Record> {
     let mut records = Vec::new();
-    table.flush(now, &mut |record| records.push(record));
+    table.flush(now, &mut |cut| records.push(cut.record.clone()));
     records
 }
 
@@ -235,7 +237,7 @@ fn the_clock_hand_comes_round_in_two_seconds() {
     for step in 0..=180 {
         let elapsed_ns = step * S / 10;
         let now = Moment { elapsed_ns, wall_ns: elapsed_ns };
-        table.sweep(now, &mut |record| records.push(record));
+        table.sweep(now, &mut |cut| records.push(cut.record.clone()));
     }
     assert_eq!(records.len(), flows.len());
     assert!(records.iter().all(|r| r.time_ns <= 17 * S + S / 5));
@@ -244,7 +246,7 @@ fn the_clock_hand_comes_round_in_two_seconds() {
 #[test]
 fn unsampled_flows_touch_no_table_and_are_counted() {
     let sampling = Sampling::new(4);
-    let config = Config { capacity: 5000, hash_key: 1, local_mac: None, sampling };
+    let config = Config { capacity: 5000, hash_key: 1, local_mac: None, sampling, ids_key: 2 };
     let mut table = FlowTable::new(config).unwrap();
     let flows: Vec<Packet> = (0..4000).map(|to| out(to, 1, 0)).collect();
     feed(&mut table, at(0), &flows);
@@ -259,7 +261,7 @@ fn unsampled_flows_touch_no_table_and_are_counted() {
 #[test]
 fn a_direction_that_sampling_leaves_out_was_seen_all_the_same() {
     let sampling = Sampling::new(4);
-    let config = Config { capacity: 5000, hash_key: 1, local_mac: None, sampling };
+    let config = Config { capacity: 5000, hash_key: 1, local_mac: None, sampling, ids_key: 2 };
     let mut table = FlowTable::new(config).unwrap();
     let there: Vec<Packet> = (0..1000).map(|to| out(to, 17, 0)).collect();
     let and_back: Vec<Packet> = there.iter().map(|packet| back(*packet, 0)).collect();
@@ -307,7 +309,7 @@ proptest! {
         for (packet, wait) in &steps {
             clock += wait * 7;
             if live {
-                table.sweep(at(clock), &mut |record| records.push(record));
+                table.sweep(at(clock), &mut |cut| records.push(cut.record.clone()));
             } else {
                 records.extend(tick(&mut table, at(clock)));
             }

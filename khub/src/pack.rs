@@ -104,10 +104,17 @@ impl<'a> Values<'a> {
     }
 }
 
+fn write_value_of_text(bytes: &mut Vec<u8>, text: &str) {
+    let text = cut(text);
+    write_number(bytes, TEXT, text.len() as u64);
+    bytes.extend(text.as_bytes());
+}
+
 fn write_value(bytes: &mut Vec<u8>, id: u32, value: ValueRef<'_>) {
     write_varint(bytes, id.into());
     match value {
         ValueRef::U32(v) => write_number(bytes, U32, v.into()),
+        ValueRef::Digits(v) => write_value_of_text(bytes, &v.to_string()),
         ValueRef::U64(v) => write_number(bytes, U64, v),
         ValueRef::U16(v) => write_number(bytes, U16, v.into()),
         ValueRef::U8(v) => write_number(bytes, U8, v.into()),
@@ -115,11 +122,7 @@ fn write_value(bytes: &mut Vec<u8>, id: u32, value: ValueRef<'_>) {
             bytes.push(F32);
             bytes.extend(v.to_le_bytes());
         }
-        ValueRef::Text(v) => {
-            let text = cut(v);
-            write_number(bytes, TEXT, text.len() as u64);
-            bytes.extend(text.as_bytes());
-        }
+        ValueRef::Text(v) => write_value_of_text(bytes, v),
         ValueRef::Addr(IpAddr::V4(v)) => {
             bytes.extend([ADDR, 4]);
             bytes.extend(v.octets());

@@ -154,6 +154,7 @@ impl Serialize for Metrics<'_> {
                 ValueRef::U32(v) => map.serialize_value(&v)?,
                 ValueRef::F32(v) => map.serialize_value(&v)?,
                 ValueRef::Text(v) => map.serialize_value(v)?,
+                ValueRef::Digits(v) => map.serialize_value(&v.to_string())?,
                 ValueRef::U64(v) => map.serialize_value(&v)?,
                 ValueRef::Addr(v) => map.serialize_value(&v)?,
                 ValueRef::U16(v) => map.serialize_value(&v)?,

@@ -7,5 +7,5 @@
 mod prefetch;
 mod slab;
 
-pub use prefetch::prefetch;
+pub use prefetch::{prefetch, prefetch_whole};
 pub use slab::{Slab, Zeroable};

@@ -114,11 +114,20 @@ impl<T: Copy> Slab<T> {
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
     }
 
-    /// Hints that the value at `index` is needed soon; an index out of range is ignored.
+    /// Hints that the value at `index` is needed soon, its first cache line if it has several; an
+    /// index out of range is ignored.
     #[inline(always)]
     pub fn prefetch(&self, index: usize) {
         if let Some(value) = self.as_slice().get(index) {
             crate::prefetch(value);
+        }
+    }
+
+    /// The same for all cache lines of the value.
+    #[inline(always)]
+    pub fn prefetch_whole(&self, index: usize) {
+        if let Some(value) = self.as_slice().get(index) {
+            crate::prefetch_whole(value);
         }
     }
 }

@@ -17,6 +17,9 @@ const WAIT: Duration = Duration::from_millis(50);
 const HAND_OVER: Duration = Duration::from_millis(100);
 /// `PACKET_STATISTICS` is read so often, by the reader alone (it resets when read).
 const STATISTICS: Duration = Duration::from_secs(1);
+/// Under load it is read once for so large a part of the ring, too: losses happen only while the
+/// whole ring is full, so they are known before the frames behind the gap are looked at.
+const LOSS_LOOKS_PER_RING: usize = 8;
 /// With a larger `--retire-ms` the last packets may stay in the kernel: an end is due in 10 s.
 const LAST_BLOCK: Duration = Duration::from_secs(1);
 /// At most one warning about drops in this time.
@@ -59,9 +62,9 @@ pub(super) fn run(
     stop: &AtomicBool,
 ) -> Result<(), LiveError> {
     let clock = Clock { start: Instant::now() };
-    let mut watch = Watch::new(place);
+    let mut watch = Watch::new(place, clock.now());
     let result = capture(source, reader, stop, &clock, &mut watch);
-    let result = result.and(empty(source, reader, &clock));
+    let result = result.and(empty(source, reader, &clock, &mut watch.losses));
     reader.flush(clock.now());
     let stats = source.stats().unwrap_or(watch.last);
     place.leave(reader.counters(stats));
@@ -82,7 +85,7 @@ fn capture(
             Wait::Gone => return Err(LiveError::Gone(watch.place.source.clone())),
             Wait::Ready | Wait::Timeout => {}
         }
-        let received = drain(source, reader, clock);
+        let received = drain(source, reader, clock, &mut watch.losses)?;
         watch.frames(received);
         let now = clock.now();
         reader.sweep(now);
@@ -90,16 +93,21 @@ fn capture(
             reader.hand_over();
             handed_over = Instant::now();
         }
-        watch.statistics(source, reader)?;
+        watch.statistics(source, reader, now)?;
     }
     Ok(())
 }
 
 /// What the kernel had taken before the stop is ours to count, the block it was filling included.
-fn empty(source: &mut Source, reader: &mut Reader, clock: &Clock) -> Result<(), LiveError> {
+fn empty(
+    source: &mut Source,
+    reader: &mut Reader,
+    clock: &Clock,
+    losses: &mut Losses,
+) -> Result<(), LiveError> {
     let end = Instant::now() + source.silence()?.min(LAST_BLOCK);
     loop {
-        let received = drain(source, reader, clock);
+        let received = drain(source, reader, clock, losses)?;
         let left = end.saturating_duration_since(Instant::now());
         if received == 0 && (left.is_zero() || matches!(source.wait(left)?, Wait::Gone)) {
             return Ok(());
@@ -108,21 +116,58 @@ fn empty(source: &mut Source, reader: &mut Reader, clock: &Clock) -> Result<(), 
 }
 
 /// Takes the blocks that are ready, at most one round of the ring; gives the number of frames.
-fn drain(source: &mut Source, reader: &mut Reader, clock: &Clock) -> u64 {
+///
+/// # Errors
+/// The statistics could not be read.
+fn drain(
+    source: &mut Source,
+    reader: &mut Reader,
+    clock: &Clock,
+    losses: &mut Losses,
+) -> Result<u64, LiveError> {
     let before = reader.frames();
-    for _ in 0..source.blocks() {
+    let look_every = (source.blocks() / LOSS_LOOKS_PER_RING).max(1);
+    for taken in 0..source.blocks() {
+        if taken % look_every == look_every - 1 {
+            losses.look(source, reader, clock.now())?;
+        }
         let Some(mut block) = source.next_block() else { break };
         let now = clock.now();
         let mut frames = block.frames();
-        for frame in &mut frames {
-            reader.frame(&frame, reader.frames(), now);
+        let numbers = reader.frames()..;
+        let mut feeder = reader.feeder();
+        for (frame, number) in (&mut frames).zip(numbers) {
+            feeder.frame(&frame, number, now);
         }
+        drop(feeder);
         reader.lost_in_block(frames.lost());
-        reader.count_group();
         drop(block);
         reader.sweep(now);
     }
-    reader.frames() - before
+    Ok(reader.frames() - before)
+}
+
+/// When the ring lost packets, so that what they leave behind is not held against the network.
+struct Losses {
+    drops: u64,
+    looked_ns: u64,
+}
+
+impl Losses {
+    /// Reads the kernel's counters; drops since the last look happened between then and now.
+    fn look(
+        &mut self,
+        source: &mut Source,
+        reader: &mut Reader,
+        now: Moment,
+    ) -> Result<RingStats, LiveError> {
+        let stats = source.stats()?;
+        if stats.drops > self.drops {
+            reader.note_capture_loss(self.looked_ns, now.wall_ns);
+        }
+        (self.drops, self.looked_ns) = (stats.drops, now.wall_ns);
+        Ok(stats)
+    }
 }
 
 /// Tells status and log what an operator wants to know.
@@ -133,12 +178,14 @@ struct Watch<'a> {
     warned: Option<Instant>,
     last: RingStats,
     warned_drops: u64,
+    losses: Losses,
 }
 
 impl<'a> Watch<'a> {
-    fn new(place: &'a ReaderStatus) -> Self {
+    fn new(place: &'a ReaderStatus, now: Moment) -> Self {
         let (read, last) = (Instant::now(), RingStats::default());
-        Self { place, down: false, read, warned: None, last, warned_drops: 0 }
+        let losses = Losses { drops: 0, looked_ns: now.wall_ns };
+        Self { place, down: false, read, warned: None, last, warned_drops: 0, losses }
     }
 
     fn down(&mut self, error: &std::io::Error) {
@@ -155,12 +202,17 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn statistics(&mut self, source: &mut Source, reader: &mut Reader) -> Result<(), LiveError> {
+    fn statistics(
+        &mut self,
+        source: &mut Source,
+        reader: &mut Reader,
+        now: Moment,
+    ) -> Result<(), LiveError> {
         if self.read.elapsed() < STATISTICS {
             return Ok(());
         }
         self.read = Instant::now();
-        self.last = source.stats()?;
+        self.last = self.losses.look(source, reader, now)?;
         let last = self.last;
         self.place.offer(|| reader.counters(last));
         reader.set_local_mac(self.place.local_mac());

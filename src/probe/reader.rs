@@ -3,8 +3,8 @@
 use capture::{Frame, RingStats};
 use decode::fragments::Reassembler;
 use decode::{Link, Outcome};
-use export::Feed;
-use flowtable::{FlowTable, Group, Moment, Record};
+use export::{Batch, Feed};
+use flowtable::{Cut, FlowTable, GROUP, Group, Moment, Origin};
 
 use crate::status::{Counters, FrameStats};
 
@@ -15,7 +15,6 @@ const NO_FRAME: u64 = u64::MAX;
 
 /// One reader's flow state. Owned by its thread, shared with nobody.
 pub(super) struct Reader {
-    group: Group,
     reassembler: Reassembler,
     table: FlowTable,
     outbox: Outbox,
@@ -27,14 +26,14 @@ pub(super) struct Reader {
 /// Records on their way to the exporter.
 struct Outbox {
     feed: Feed,
-    batch: Vec<Record>,
+    batch: Batch,
     alive: bool,
 }
 
 impl Outbox {
     #[inline]
-    fn push(&mut self, record: Record) {
-        self.batch.push(record);
+    fn push(&mut self, cut: &Cut<'_>) {
+        self.batch.push(cut);
         if self.batch.len() >= BATCH {
             self.send();
         }
@@ -49,69 +48,31 @@ impl Outbox {
 impl Reader {
     pub(super) fn new(table: FlowTable, feed: Feed) -> Self {
         Self {
-            group: Group::default(),
             reassembler: Reassembler::new(),
             table,
-            outbox: Outbox { feed, batch: Vec::with_capacity(BATCH), alive: true },
+            outbox: Outbox { feed, batch: Batch::with_capacity(BATCH), alive: true },
             stats: FrameStats::default(),
             link: (u32::MAX, None),
             frames: 0,
         }
     }
 
-    /// Takes one frame. `number` is its place in the capture, `now` the reader's time.
-    #[inline]
-    pub(super) fn frame(&mut self, frame: &Frame<'_>, number: u64, now: Moment) {
-        self.frames += 1;
-        if self.link.0 != frame.linktype {
-            self.link = (frame.linktype, Link::from_linktype(frame.linktype));
-        }
-        let Some(link) = self.link.1 else {
-            self.stats.unsupported_link += 1;
-            self.stats.unsupported_linktype = frame.linktype;
-            return;
-        };
-        let input = decode::Frame {
-            data: frame.data,
-            wire_len: frame.wire_len,
-            vlan: frame.vlan.map(capture::VlanTag::id),
-            gso_size: frame.offload.map_or(0, |offload| offload.segment_bytes),
-            gso_hdr_len: frame.offload.map_or(0, |offload| offload.header_bytes),
-        };
-        match decode::parse(link, &input, self.group.slot()) {
-            Outcome::Packet => {
-                self.group.commit(now, number);
-                if self.group.is_full() {
-                    self.count_group();
-                }
-            }
-            Outcome::Fragment(fragment) => self.fragment(&fragment, frame, number, now),
-            Outcome::Ignored(why) => self.stats.ignored[why.index()] += 1,
-            Outcome::Malformed(why) => self.stats.malformed[why.index()] += 1,
-        }
-    }
-
-    /// Counts what is still in the group. Call before time passes and before a block is given back.
-    #[inline]
-    pub(super) fn count_group(&mut self) {
-        if !self.group.is_empty() {
-            self.table.update(&self.group, &mut |record| self.outbox.push(record));
-            self.group.clear();
-        }
+    /// Takes frames whose bytes live as long as the feeder. What it holds is counted when it is
+    /// dropped, at the latest.
+    pub(super) fn feeder<'f>(&mut self) -> Feeder<'_, 'f> {
+        Feeder { reader: self, group: Group::default() }
     }
 
     /// Live: lets the clock hand catch up, and hands over what is due.
     pub(super) fn sweep(&mut self, now: Moment) {
-        self.count_group();
         self.expire_fragments(now);
-        self.table.sweep(now, &mut |record| self.outbox.push(record));
+        self.table.sweep(now, &mut |cut| self.outbox.push(&cut));
     }
 
     /// Replay: the export tick at `now`.
     pub(super) fn tick(&mut self, now: Moment) {
-        self.count_group();
         self.expire_fragments(now);
-        self.table.tick(now, &mut |record| self.outbox.push(record));
+        self.table.tick(now, &mut |cut| self.outbox.push(&cut));
         self.hand_over();
         self.outbox.alive = self.outbox.alive && self.outbox.feed.tick(now.wall_ns);
     }
@@ -123,14 +84,10 @@ impl Reader {
 
     /// The end: everything pending becomes records.
     pub(super) fn flush(&mut self, now: Moment) {
-        self.count_group();
         let mut credits = Vec::new();
         self.reassembler.flush(&mut |packet| credits.push(*packet));
-        for packet in credits {
-            self.commit(packet, NO_FRAME, now);
-        }
-        self.count_group();
-        self.table.flush(now, &mut |record| self.outbox.push(record));
+        self.credit(&credits, now);
+        self.table.flush(now, &mut |cut| self.outbox.push(&cut));
         self.hand_over();
     }
 
@@ -159,47 +116,116 @@ impl Reader {
     pub(super) fn counters(&self, ring: RingStats) -> Counters {
         let reassembly = self.reassembler.stats();
         let frames = FrameStats { frames: self.frames, reassembly, ..self.stats.clone() };
-        Counters { ring, frames, table: self.table.stats() }
+        let latencies = self.table.latencies().clone();
+        Counters { ring, frames, table: self.table.stats(), latencies }
     }
 
-    /// Off the common path: a fragment may complete a datagram, and push others out.
-    #[cold]
-    fn fragment(
-        &mut self,
-        fragment: &decode::Fragment,
-        frame: &Frame<'_>,
-        number: u64,
-        now: Moment,
-    ) {
-        let packet = *self.group.slot();
-        let payload = packet.payload(frame.data);
-        let mut credits = Vec::new();
-        let whole = self
-            .reassembler
-            .push(now.elapsed_ns, &packet, fragment, payload, &mut |credit| credits.push(*credit))
-            .map(|datagram| datagram.packet);
-        for packet in credits {
-            self.commit(packet, NO_FRAME, now);
-        }
-        if let Some(packet) = whole {
-            self.commit(packet, number, now);
-        }
+    /// The capture lost packets between two packet times, ns since the Unix epoch.
+    pub(super) fn note_capture_loss(&mut self, from_ns: u64, to_ns: u64) {
+        self.table.note_capture_loss(from_ns, to_ns);
     }
 
     fn expire_fragments(&mut self, now: Moment) {
         let mut credits = Vec::new();
         self.reassembler.expire(now.elapsed_ns, &mut |credit| credits.push(*credit));
-        for packet in credits {
-            self.commit(packet, NO_FRAME, now);
-        }
-        self.count_group();
+        self.credit(&credits, now);
     }
 
-    fn commit(&mut self, packet: decode::Packet, number: u64, now: Moment) {
-        *self.group.slot() = packet;
-        self.group.commit(now, number);
-        if self.group.is_full() {
-            self.count_group();
+    /// Counts fragments that never became a datagram, and nothing more: their bytes are gone.
+    fn credit(&mut self, packets: &[decode::Packet], now: Moment) {
+        for chunk in packets.chunks(GROUP) {
+            let mut group = Group::default();
+            for packet in chunk {
+                *group.slot() = decode::Packet { l4_header_len: 0, payload_len: 0, ..*packet };
+                let origin =
+                    Origin { now, time_ns: now.wall_ns, frame: NO_FRAME, ..Origin::default() };
+                group.commit(&[], origin);
+            }
+            self.table.update(&group, &mut |cut| self.outbox.push(&cut));
+        }
+    }
+}
+
+/// The way of frames into a reader: they are parsed one by one and counted in groups.
+pub(super) struct Feeder<'r, 'f> {
+    reader: &'r mut Reader,
+    group: Group<'f>,
+}
+
+impl<'f> Feeder<'_, 'f> {
+    /// Takes one frame. `number` is its place in the capture, `now` the reader's time.
+    #[inline]
+    pub(super) fn frame(&mut self, frame: &Frame<'f>, number: u64, now: Moment) {
+        let reader = &mut *self.reader;
+        reader.frames += 1;
+        if reader.link.0 != frame.linktype {
+            reader.link = (frame.linktype, Link::from_linktype(frame.linktype));
+        }
+        let Some(link) = reader.link.1 else {
+            reader.stats.unsupported_link += 1;
+            reader.stats.unsupported_linktype = frame.linktype;
+            return;
+        };
+        let gso_size = frame.offload.map_or(0, |offload| offload.segment_bytes);
+        let input = decode::Frame {
+            data: frame.data,
+            wire_len: frame.wire_len,
+            vlan: frame.vlan.map(capture::VlanTag::id),
+            gso_size,
+            gso_hdr_len: frame.offload.map_or(0, |offload| offload.header_bytes),
+        };
+        let origin = Origin { now, time_ns: frame.time_ns, frame: number, gso_size };
+        match decode::parse(link, &input, self.group.slot()) {
+            Outcome::Packet => {
+                self.group.commit(frame.data, origin);
+                if self.group.is_full() {
+                    self.count();
+                }
+            }
+            Outcome::Fragment(fragment) => self.fragment(&fragment, frame.data, origin),
+            Outcome::Ignored(why) => reader.stats.ignored[why.index()] += 1,
+            Outcome::Malformed(why) => reader.stats.malformed[why.index()] += 1,
+        }
+    }
+
+    /// Replay: the export tick at `now`, behind the frames so far.
+    pub(super) fn tick(&mut self, now: Moment) {
+        self.count();
+        self.reader.tick(now);
+    }
+
+    /// Counts what is in the group.
+    #[inline]
+    fn count(&mut self) {
+        let Reader { table, outbox, .. } = &mut *self.reader;
+        table.update(&self.group, &mut |cut| outbox.push(&cut));
+        self.group.clear();
+    }
+
+    /// Off the common path: a fragment may complete a datagram, and push others out.
+    #[cold]
+    fn fragment(&mut self, fragment: &decode::Fragment, data: &[u8], origin: Origin) {
+        let packet = *self.group.slot();
+        self.count();
+        let mut credits = Vec::new();
+        let Reader { reassembler, table, outbox, .. } = &mut *self.reader;
+        let elapsed_ns = origin.now.elapsed_ns;
+        let push = &mut |credit: &decode::Packet| credits.push(*credit);
+        let payload = packet.payload(data);
+        if let Some(datagram) = reassembler.push(elapsed_ns, &packet, fragment, payload, push) {
+            let mut whole = Group::default();
+            *whole.slot() = datagram.packet;
+            whole.commit(datagram.bytes, origin);
+            table.update(&whole, &mut |cut| outbox.push(&cut));
+        }
+        self.reader.credit(&credits, origin.now);
+    }
+}
+
+impl Drop for Feeder<'_, '_> {
+    fn drop(&mut self) {
+        if !self.group.is_empty() {
+            self.count();
         }
     }
 }

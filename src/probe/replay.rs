@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::progress::Progress;
-use super::reader::Reader;
+use super::reader::{Feeder, Reader};
 use super::selection::Selection;
 use super::share::Dealer;
 
@@ -25,33 +25,46 @@ pub(super) enum Player {
     Dealt(Dealer),
 }
 
-impl Player {
+/// The way of one block's frames to whoever takes them.
+#[expect(clippy::large_enum_variant, reason = "one a block, on the stack, never moved")]
+enum Taker<'p, 'f> {
+    Feeder(Feeder<'p, 'f>),
+    Dealer(&'p mut Dealer),
+}
+
+impl<'f> Taker<'_, 'f> {
     #[inline]
-    fn frame(&mut self, frame: &Frame<'_>, number: u64, now: Moment) -> bool {
+    fn frame(&mut self, frame: &Frame<'f>, number: u64, now: Moment) -> bool {
         match self {
-            Self::Alone(reader) => {
-                reader.frame(frame, number, now);
+            Self::Feeder(feeder) => {
+                feeder.frame(frame, number, now);
                 true
             }
-            Self::Dealt(dealer) => dealer.frame(frame, number, now),
+            Self::Dealer(dealer) => dealer.frame(frame, number, now),
         }
     }
 
     fn tick(&mut self, now: Moment) {
         match self {
-            Self::Alone(reader) => reader.tick(now),
+            Self::Feeder(feeder) => feeder.tick(now),
             // A reader that has ended is noticed with the next frame.
-            Self::Dealt(dealer) => drop(dealer.tick(now)),
+            Self::Dealer(dealer) => drop(dealer.tick(now)),
+        }
+    }
+}
+
+impl Player {
+    fn taker<'f>(&mut self) -> Taker<'_, 'f> {
+        match self {
+            Self::Alone(reader) => Taker::Feeder(reader.feeder()),
+            Self::Dealt(dealer) => Taker::Dealer(dealer),
         }
     }
 
     /// Called at each end of a block of the file; false when nobody listens any more.
     fn pause(&mut self) -> bool {
         match self {
-            Self::Alone(reader) => {
-                reader.count_group();
-                reader.is_heard()
-            }
+            Self::Alone(reader) => reader.is_heard(),
             Self::Dealt(_) => true,
         }
     }
@@ -118,13 +131,14 @@ fn frames(
     let mut progress = Progress::new(path);
     let mut number = 0;
     while let Some(mut block) = file.next_block()? {
+        let mut taker = player.taker();
         for mut frame in block.frames() {
             let now = ticks.advance(frame.time_ns);
             if ticks.is_due() {
                 // Packets before the tick count in the records cut at it.
                 let mut quiet = 0;
                 while let Some(tick) = ticks.take(quiet >= QUIET_TICKS) {
-                    player.tick(tick);
+                    taker.tick(tick);
                     quiet += 1;
                 }
             }
@@ -135,10 +149,11 @@ fn frames(
                 continue;
             }
             frame.data = &frame.data[..frame.data.len().min(*snap_bytes)];
-            if !player.frame(&frame, number, now) {
+            if !taker.frame(&frame, number, now) {
                 return Ok(());
             }
         }
+        drop(taker);
         if stop.load(Ordering::Relaxed) || !player.pause() {
             return Ok(());
         }

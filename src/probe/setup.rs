@@ -72,6 +72,8 @@ pub(super) fn table(
     sample: u32,
 ) -> anyhow::Result<FlowTable> {
     let sampling = Sampling::new(sample);
-    FlowTable::new(flowtable::Config { capacity, hash_key, local_mac, sampling })
+    // Connection ids leave the process; they must not tell the key of the table.
+    let ids_key = hash_key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash_key >> 32;
+    FlowTable::new(flowtable::Config { capacity, hash_key, local_mac, sampling, ids_key })
         .with_context(|| format!("Error: no memory for {capacity} conversations"))
 }

@@ -166,6 +166,7 @@ impl Hand {
 impl Batch {
     fn feed(&self, reader: &mut Reader) -> Option<Moment> {
         let mut start = 0;
+        let mut feeder = reader.feeder();
         for copied in &self.frames {
             let frame = Frame {
                 time_ns: copied.time_ns,
@@ -177,9 +178,8 @@ impl Batch {
                 offload: None,
             };
             start = copied.end;
-            reader.frame(&frame, copied.number, copied.now);
+            feeder.frame(&frame, copied.number, copied.now);
         }
-        reader.count_group();
         self.frames.last().map(|copied| copied.now)
     }
 }

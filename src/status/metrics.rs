@@ -1,10 +1,11 @@
 //! `/metrics`: the same counters in the Prometheus text format 0.0.4.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use export::{Lost, OutputStats};
 use flowtable::TableStats;
 
+use super::latency;
 use super::{Counters, ReaderStatus, Status};
 
 /// One metric of each reader.
@@ -44,6 +45,18 @@ const TABLE: &[OfTable] = &[
         t.one_sided
     }),
     ("records_total", "counter", "Records cut", |t| t.records),
+    (
+        "tcp_details",
+        "gauge",
+        "TCP conversations with holes, retransmissions or closed windows",
+        |t| t.tcp_details,
+    ),
+    (
+        "tcp_details_refused_total",
+        "counter",
+        "Times that there was no room for such details",
+        |t| t.tcp_details_refused,
+    ),
 ];
 
 const OUTPUTS: &[OfOutput] = &[
@@ -86,6 +99,7 @@ pub fn page(status: &Status) -> String {
         page.head(name, kind, help);
         page.line(name, "", value(&total.table));
     }
+    latency::metrics(&mut page, &total.latencies);
     let fragments = total.frames.reassembly;
     page.head("datagrams_lost_total", "counter", "Fragmented datagrams that were never whole");
     let lost = fragments.expired + fragments.evicted_for_count + fragments.evicted_for_memory;
@@ -100,7 +114,7 @@ pub fn page(status: &Status) -> String {
     page.head("foreign_packets_total", "counter", help);
     page.line("foreign_packets_total", "", status.exporter.feed.foreign_packets.get());
     outputs(&mut page, status);
-    page.0
+    page.into_text()
 }
 
 fn outputs(page: &mut Text, status: &Status) {
@@ -125,15 +139,21 @@ fn labels(reader: &ReaderStatus) -> String {
     format!("source=\"{source}\",reader=\"{}\"", reader.index)
 }
 
-struct Text(String);
+/// The page while it is written.
+#[derive(Default)]
+pub(super) struct Text(String);
 
 impl Text {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+
+    pub(super) fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
         let _ = write!(self.0, "# HELP kprobe_{name} {help}\n# TYPE kprobe_{name} {kind}\n");
     }
 
-    fn line(&mut self, name: &str, labels: &str, value: u64) {
+    pub(super) fn line(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = if labels.is_empty() {
             writeln!(self.0, "kprobe_{name} {value}")
         } else {

@@ -3,6 +3,7 @@
 //! A reader leaves a copy of its counters here a few times a second and never waits for a lock.
 
 mod frames;
+mod latency;
 mod metrics;
 mod page;
 mod server;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use capture::RingStats;
-use flowtable::TableStats;
+use flowtable::{Latencies, TableStats};
 
 pub use frames::FrameStats;
 pub use server::start as serve;
@@ -50,6 +51,8 @@ pub struct Counters {
     pub frames: FrameStats,
     /// The flow table.
     pub table: TableStats,
+    /// Latencies over all conversations.
+    pub latencies: Latencies,
 }
 
 impl ReaderStatus {
@@ -103,6 +106,7 @@ impl Status {
             total.ring += counters.ring;
             total.frames += &counters.frames;
             total.table += counters.table;
+            total.latencies.add(&counters.latencies);
         }
         total
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use export::{Lost, Meter, OutputStats};
 use serde::Serialize;
 
+use super::latency::LatencyPage;
 use super::{Counters, Status};
 
 /// The whole page. The names of the first two members are a contract with existing monitors.
@@ -18,6 +19,7 @@ pub struct Page {
     uptime_s: u64,
     readers: Vec<Reader>,
     table: Table,
+    latency_us: LatencyPage,
     fragments: Fragments,
     channel: Channel,
     outputs: Vec<Output>,
@@ -58,6 +60,8 @@ struct Table {
     evicted: u64,
     one_sided: u64,
     records: u64,
+    tcp_details: u64,
+    tcp_details_refused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +121,7 @@ impl Page {
                 .map(|reader| Reader::new(&reader.source, reader.index, &reader.read()))
                 .collect(),
             table: Table::new(&total),
+            latency_us: LatencyPage::new(&total.latencies),
             fragments: Fragments::new(&total),
             channel: Channel {
                 records: feed.sent.get(),
@@ -143,7 +148,7 @@ impl Rates {
 
 impl Reader {
     fn new(source: &str, reader: usize, counters: &Counters) -> Self {
-        let Counters { ring, frames, table } = counters;
+        let Counters { ring, frames, table, .. } = counters;
         let uncounted = frames.uncounted().filter(|(_, _, count)| *count > 0);
         Self {
             source: source.to_owned(),
@@ -174,6 +179,8 @@ impl Table {
             evicted: table.evicted,
             one_sided: table.one_sided,
             records: table.records,
+            tcp_details: table.tcp_details,
+            tcp_details_refused: table.tcp_details_refused,
         }
     }
 }

@@ -7,7 +7,7 @@ use benches::measure::thread_cpu;
 use benches::mix::{Profile, Size};
 use benches::traffic::{Generator, Plan};
 use decode::{Frame, Link, Outcome};
-use flowtable::{Config, FlowTable, Group, Moment, Record, Sampling};
+use flowtable::{Config, Cut, FlowTable, Group, Moment, Origin, Sampling};
 
 /// Virtual rate, 1 Mpps: what moves the clock that the table sees.
 pub const NS_BETWEEN_PACKETS: u64 = 1000;
@@ -67,7 +67,6 @@ impl Frames {
 /// What a reader does with a block, without the ring and the exporter.
 pub struct PacketPath {
     pub table: FlowTable,
-    group: Group,
     frames: u64,
     pub records: u64,
 }
@@ -79,8 +78,9 @@ impl PacketPath {
             hash_key: 0x5eed,
             local_mac: None,
             sampling: Sampling::new(1),
+            ids_key: 1,
         })?;
-        Ok(PacketPath { table, group: Group::default(), frames: 0, records: 0 })
+        Ok(PacketPath { table, frames: 0, records: 0 })
     }
 
     pub fn now(&self) -> Moment {
@@ -89,24 +89,26 @@ impl PacketPath {
     }
 
     pub fn update<'a>(&mut self, block: impl Iterator<Item = Frame<'a>>) {
-        let PacketPath { table, group, records, .. } = self;
-        let mut sink = |record: Record| {
+        let PacketPath { table, records, .. } = self;
+        let mut group = Group::default();
+        let mut sink = |cut: Cut<'_>| {
             *records += 1;
-            black_box(record);
+            black_box(cut);
         };
         for frame in block {
             self.frames += 1;
             let ns = self.frames * NS_BETWEEN_PACKETS;
             if decode::parse(Link::Ethernet, &frame, group.slot()) == Outcome::Packet {
-                group.commit(Moment { elapsed_ns: ns, wall_ns: ns }, self.frames);
+                let now = Moment { elapsed_ns: ns, wall_ns: ns };
+                let origin = Origin { now, time_ns: ns, frame: self.frames, gso_size: 0 };
+                group.commit(frame.data, origin);
             }
             if group.is_full() {
-                table.update(group, &mut sink);
+                table.update(&group, &mut sink);
                 group.clear();
             }
         }
-        table.update(group, &mut sink);
-        group.clear();
+        table.update(&group, &mut sink);
     }
 
     /// Lets the clock hand go on; answers the CPU time of the call in ns.
@@ -114,9 +116,9 @@ impl PacketPath {
         let begun = thread_cpu();
         let now = self.now();
         let records = &mut self.records;
-        self.table.sweep(now, &mut |record| {
+        self.table.sweep(now, &mut |cut| {
             *records += 1;
-            black_box(record);
+            black_box(cut);
         });
         thread_cpu().saturating_sub(begun).as_nanos()
     }

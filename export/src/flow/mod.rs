@@ -1,6 +1,7 @@
 //! The kflow output: resampling, batches, delivery, own metrics.
 
 mod backoff;
+mod columns;
 mod metrics;
 mod queue;
 mod sample;
@@ -15,7 +16,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use flowtable::Record;
+use flowtable::Cut;
 use kflow::api::{Device, SenderId};
 use kflow::wire::{Encoder, MAX_UNPACKED_BYTES, MESSAGE_OVERHEAD_BYTES, unpacked_size};
 use reqwest::Url;
@@ -27,18 +28,19 @@ pub use queue::QueueLimits;
 
 use crate::http::{Http, HttpConfig, HttpError};
 use crate::stats::{Lost, OutputStats};
+use columns::Columns;
 use metrics::Reporter;
 use sample::{Reservoir, Weighted};
 pub(crate) use sender::WhenFull;
 use sender::{Sender, SenderConfig};
-use wire::{Columns, WireRecord};
+use wire::WireRecord;
 
 /// Flow limit of a device that has none (AGG-9).
 const DEFAULT_FLOW_LIMIT: u64 = 4000;
 /// Highest flow limit that is used.
 const MAX_FLOW_LIMIT: u64 = 1_000_000;
 /// Records that one dispatch holds at most, whatever time it stands for; about 250 MB.
-const MAX_SAMPLE_RECORDS: usize = 2_000_000;
+const MAX_SAMPLE_RECORDS: usize = 1_000_000;
 /// Unpacked bytes of one batch. Well below the wire's limit, so that encoding holds up requests
 /// for milliseconds only and several batches travel at once.
 const BATCH_BYTES: usize = 4 << 20;
@@ -126,17 +128,17 @@ impl KflowOutput {
         self.reservoir.restart(limit.min(MAX_SAMPLE_RECORDS));
     }
 
-    pub(crate) fn offer(&mut self, records: &[Record]) {
-        self.stats.offered.add(records.len() as u64);
-        for record in records {
-            self.reservoir.offer(record);
+    pub(crate) fn offer<'a>(&mut self, cuts: impl ExactSizeIterator<Item = Cut<'a>>) {
+        self.stats.offered.add(cuts.len() as u64);
+        for cut in cuts {
+            self.reservoir.offer(&cut);
         }
     }
 
     /// Counts records that came too late to be sent.
-    pub(crate) fn offer_late(&mut self, records: &[Record]) {
-        self.stats.offered.add(records.len() as u64);
-        self.stats.lose(Lost::Deadline, records.len() as u64);
+    pub(crate) fn offer_late(&mut self, records: usize) {
+        self.stats.offered.add(records as u64);
+        self.stats.lose(Lost::Deadline, records as u64);
     }
 
     /// Ends the interval: samples, encodes and queues what was offered since [`Self::begin`].
@@ -230,6 +232,10 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
+    fn weighted(record: &flowtable::Record) -> Weighted {
+        Weighted::new(&Cut { record, tcp: None, event: None })
+    }
+
     fn device(name: &str, max_flow_rate: u64) -> Device {
         let name = name.to_owned();
         Device { id: 9623, company_id: 1289, device_name: name, max_flow_rate, ..Device::default() }
@@ -260,8 +266,7 @@ mod tests {
     #[test]
     fn batches_are_split_below_the_limit_of_a_message() {
         let columns = Columns::default();
-        let weighted: Vec<Weighted> =
-            (0..20_000).map(|port| Weighted { record: record(port), wire_rate: 100 }).collect();
+        let weighted: Vec<Weighted> = (0..20_000).map(|port| weighted(&record(port))).collect();
         let wire = |weighted| WireRecord { weighted, columns: &columns, device_id: 1 };
         // (4,194,304 − 32) / 344 = 12,192.6.
         assert_eq!(batch_len(&weighted, wire), 12_192);

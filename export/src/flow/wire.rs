@@ -1,35 +1,12 @@
 //! Flow records as the wire has them (spec 8.5, 12.3).
 
-use std::collections::BTreeMap;
-
+use decode::app::App;
 use flowtable::Direction;
 use kflow::Flow;
-use kflow::api::CustomColumn;
 use kflow::wire::ValueRef;
 
+use super::columns::Columns;
 use super::sample::Weighted;
-
-/// Column ids of the device for the values that records carry; a value whose column the device
-/// lacks is not sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Columns {
-    fragments: Option<u32>,
-    app_protocol: Option<u32>,
-}
-
-impl Columns {
-    /// Finds the columns by name. Ids beyond 32 bits do not fit a record and count as absent.
-    pub(crate) fn new(announced: &[CustomColumn]) -> Self {
-        let ids: BTreeMap<&str, u32> = announced
-            .iter()
-            .filter_map(|column| Some((column.col_name.as_str(), column.field_id.try_into().ok()?)))
-            .collect();
-        Self {
-            fragments: ids.get("FRAGMENTS").copied(),
-            app_protocol: ids.get("APP_PROTOCOL").copied(),
-        }
-    }
-}
 
 /// A record on its way into a message.
 #[derive(Clone, Copy)]
@@ -42,7 +19,7 @@ pub(crate) struct WireRecord<'a> {
 
 impl kflow::wire::Record for WireRecord<'_> {
     fn fixed(&self) -> Flow {
-        let Weighted { record, wire_rate } = self.weighted;
+        let (record, wire_rate) = (&self.weighted.record, self.weighted.wire_rate);
         let flow = Flow {
             src: record.src,
             dst: record.dst,
@@ -53,10 +30,10 @@ impl kflow::wire::Record for WireRecord<'_> {
             tcp_flags: record.tcp_flags.into(),
             src_mac: mac_number(record.src_mac),
             dst_mac: mac_number(record.dst_mac),
-            sample_rate: *wire_rate,
+            sample_rate: wire_rate,
             sample_adj: true,
             device_id: self.device_id,
-            app_protocol: record.app,
+            app_protocol: record.app.map_or(0, App::wire_id),
             ..Flow::default()
         };
         match record.direction {
@@ -78,13 +55,7 @@ impl kflow::wire::Record for WireRecord<'_> {
     }
 
     fn customs(&self) -> impl Iterator<Item = (u32, ValueRef<'_>)> {
-        let record = &self.weighted.record;
-        let values =
-            [(self.columns.app_protocol, record.app), (self.columns.fragments, record.fragments)];
-        values.into_iter().filter_map(|(column, value)| {
-            let column = column.filter(|_| value > 0)?;
-            Some((column, ValueRef::U32(value)))
-        })
+        self.columns.values(self.weighted.cut())
     }
 }
 
@@ -100,7 +71,8 @@ fn port_number(mac: [u8; 6]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use flowtable::Record;
+    use flowtable::{Cut, Record};
+    use kflow::api::CustomColumn;
     use kflow::wire::Record as _;
 
     use super::*;
@@ -108,6 +80,13 @@ mod tests {
 
     fn column(field_id: u64, name: &str) -> CustomColumn {
         CustomColumn { field_id, col_name: name.into(), col_type: "uint32".into() }
+    }
+
+    fn weighted(record: &Record, wire_rate: u32) -> Weighted {
+        let cut = Cut { record, tcp: None, event: None };
+        let mut weighted = Weighted::new(&cut);
+        weighted.wire_rate = wire_rate;
+        weighted
     }
 
     fn dns_answer(direction: Direction) -> Weighted {
@@ -125,10 +104,10 @@ mod tests {
             bytes: 432,
             fragments: 2,
             sample_rate: 256,
-            app: 1,
+            app: Some(App::Dns),
             ..record(1)
         };
-        Weighted { record, wire_rate: 25_600 }
+        weighted(&record, 25_600)
     }
 
     fn flow(weighted: &Weighted) -> Flow {
@@ -186,15 +165,18 @@ mod tests {
                 })
                 .collect::<Vec<_>>()
         };
-        let weighted = dns_answer(Direction::In);
-        assert_eq!(customs(&weighted, &columns), [(25, 1), (3, 2)]);
-        assert_eq!(customs(&weighted, &Columns::default()), []);
-        let plain = Weighted { record: record(1), wire_rate: 100 };
+        let answer = dns_answer(Direction::In);
+        assert_eq!(customs(&answer, &columns), [(3, 2), (25, 1)]);
+        assert_eq!(customs(&answer, &Columns::default()), []);
+        let plain = weighted(&record(1), 100);
         assert_eq!(customs(&plain, &columns), []);
     }
 
     #[test]
     fn a_column_id_beyond_32_bits_counts_as_absent() {
-        assert_eq!(Columns::new(&[column(1 << 32, "FRAGMENTS")]), Columns::default());
+        let columns = Columns::new(&[column(1 << 32, "FRAGMENTS")]);
+        let answer = dns_answer(Direction::In);
+        let wire = WireRecord { weighted: &answer, columns: &columns, device_id: 1 };
+        assert_eq!(wire.customs().count(), 0);
     }
 }

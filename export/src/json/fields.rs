@@ -1,7 +1,12 @@
 //! The fields of a JSON line: one table from which the lines, and whoever documents them, follow.
+//!
+//! Behind them stand, where there is something to say, `tcp` with the members of
+//! [`TCP_FIELDS`](crate::TCP_FIELDS), and `application` with what a decoder reports.
 
-use flowtable::{Direction, Record};
+use decode::app::App;
+use flowtable::{Cut, Direction, Record};
 
+use super::extras;
 use super::text::{TimeText, write_addr, write_mac, write_number};
 
 /// One member of a JSON line.
@@ -65,13 +70,20 @@ fields! {
     "sample_rate" "number: N of 1:N flow sampling, 1 when unsampled" =>
         |_, out, r| write_number(out, r.sample_rate.into());
     "app" "number: application id (1 DNS, 2 HTTP, 3 TLS, 4 DHCP, 9 RADIUS), 0 when none" =>
-        |_, out, r| write_number(out, r.app.into());
+        |_, out, r| write_number(out, r.app.map_or(0, App::wire_id).into());
     "src_mac" "text: source MAC of the direction's first packet, zeros when the link has none" =>
         |_, out, r| quoted(out, |out| write_mac(out, r.src_mac));
     "dst_mac" "text: destination MAC, likewise" =>
         |_, out, r| quoted(out, |out| write_mac(out, r.dst_mac));
     "fragments" "number: IP fragments among the packets" =>
         |_, out, r| write_number(out, r.fragments.into());
+    "connection_id" "number: the same for both directions of a TCP or UDP conversation, else 0" =>
+        |_, out, r| write_number(out, r.connection_id.into());
+    "first_payload_us" "number or null: from the peer's first payload to this direction's first, µs; null unless the peer's came first" =>
+        |_, out, r| match r.first_payload_us {
+            Some(us) => write_number(out, us.into()),
+            None => out.extend_from_slice(b"null"),
+        };
 }
 
 /// Writes records as lines; the same record gives the same bytes.
@@ -82,13 +94,19 @@ pub(crate) struct LineWriter {
 
 impl LineWriter {
     /// Appends one line with its newline.
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, record: &Record) {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, cut: &Cut<'_>) {
         let mut before = b'{';
         for field in FIELDS {
             out.push(before);
             out.extend_from_slice(field.key.as_bytes());
-            (field.write)(&mut self.times, out, record);
+            (field.write)(&mut self.times, out, cut.record);
             before = b',';
+        }
+        if let Some(metrics) = cut.tcp {
+            extras::tcp(out, metrics);
+        }
+        if let Some(event) = &cut.event {
+            extras::application(out, event);
         }
         out.extend_from_slice(b"}\n");
     }
@@ -110,9 +128,14 @@ mod tests {
         r#"{"time":"2026-01-02T03:04:05.123456789Z","src":"2001:db8::53","dst":"2001:db8::34","#,
         r#""src_port":53,"dst_port":52407,"protocol":17,"packets":1,"bytes":432,"#,
         r#""direction":"in","tcp_flags":0,"tos":184,"vlan":41,"sample_rate":256,"app":1,"#,
-        r#""src_mac":"01:02:03:04:05:06","dst_mac":"00:1c:42:60:bb:37","fragments":2}"#,
+        r#""src_mac":"01:02:03:04:05:06","dst_mac":"00:1c:42:60:bb:37","fragments":2,"#,
+        r#""connection_id":77,"first_payload_us":null}"#,
         "\n"
     );
+
+    fn alone(record: &Record) -> Cut<'_> {
+        Cut { record, tcp: None, event: None }
+    }
 
     fn dns_answer() -> Record {
         Record {
@@ -133,14 +156,16 @@ mod tests {
             bytes: 432,
             fragments: 2,
             sample_rate: 256,
-            app: 1,
+            app: Some(App::Dns),
+            connection_id: 77,
+            first_payload_us: None,
         }
     }
 
     #[test]
     fn a_record_becomes_this_line() {
         let mut out = Vec::new();
-        LineWriter::default().write(&mut out, &dns_answer());
+        LineWriter::default().write(&mut out, &alone(&dns_answer()));
         assert_eq!(String::from_utf8(out).unwrap(), GOLDEN);
     }
 
@@ -155,7 +180,7 @@ mod tests {
             direction: Direction::Unknown,
             ..record(1)
         };
-        LineWriter::default().write(&mut out, &extremes);
+        LineWriter::default().write(&mut out, &alone(&extremes));
         let line: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&out).unwrap();
         assert_eq!(line.len(), FIELDS.len());

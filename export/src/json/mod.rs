@@ -1,5 +1,6 @@
 //! Records as JSON lines on standard output or in a file.
 
+mod extras;
 mod fields;
 mod text;
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use flowtable::Record;
+use flowtable::Cut;
 use tracing::{error, info};
 
 pub use fields::{FIELDS, Field};
@@ -62,11 +63,12 @@ impl JsonOutput {
         Self { writer, name, lines, waiting, waiting_lines: 0, failing: false, stats }
     }
 
-    pub(crate) fn offer(&mut self, records: &[Record]) {
-        self.stats.offered.add(records.len() as u64);
-        for (index, record) in records.iter().enumerate() {
+    pub(crate) fn offer<'a>(&mut self, cuts: impl ExactSizeIterator<Item = Cut<'a>>) {
+        let count = cuts.len();
+        self.stats.offered.add(count as u64);
+        for (index, cut) in cuts.enumerate() {
             if self.stats.is_closed() {
-                return self.stats.lose(Lost::OutputClosed, (records.len() - index) as u64);
+                return self.stats.lose(Lost::OutputClosed, (count - index) as u64);
             }
             if self.waiting.len() >= WRITE_BYTES && !self.failing {
                 self.write_out();
@@ -75,7 +77,7 @@ impl JsonOutput {
                 self.stats.lose(Lost::WriteFailed, 1);
                 continue;
             }
-            self.lines.write(&mut self.waiting, record);
+            self.lines.write(&mut self.waiting, &cut);
             self.waiting_lines += 1;
         }
     }
@@ -162,8 +164,15 @@ impl JsonOutput {
 mod tests {
     use std::sync::Mutex;
 
+    use flowtable::Record;
+
     use super::*;
+    use crate::batch::Batch;
     use crate::testing::record;
+
+    fn batch(records: impl IntoIterator<Item = Record>) -> Batch {
+        records.into_iter().collect()
+    }
 
     /// Takes `room` bytes, then fails.
     #[derive(Clone)]
@@ -202,7 +211,7 @@ mod tests {
     #[test]
     fn a_full_disk_delays_lines_and_cuts_none() {
         let (disk, mut output, stats) = narrow(100, ErrorKind::StorageFull);
-        output.offer(&[record(1), record(2), record(3)]);
+        output.offer(batch([record(1), record(2), record(3)]).iter());
         output.flush();
         assert_eq!(stats.accepted.get(), 0);
         disk.0.lock().unwrap().room = usize::MAX;
@@ -218,8 +227,7 @@ mod tests {
     #[test]
     fn a_disk_that_stays_full_loses_records_and_counts_them() {
         let (_, mut output, stats) = narrow(0, ErrorKind::StorageFull);
-        let records: Vec<_> = (0..20_000).map(record).collect();
-        output.offer(&records);
+        output.offer(batch((0..20_000).map(record)).iter());
         assert!(stats.lost(Lost::WriteFailed) > 0);
         assert!(output.waiting.len() < MAX_WAITING_BYTES + 1000);
         output.finish();
@@ -230,10 +238,10 @@ mod tests {
     #[test]
     fn a_pipe_without_reader_closes_the_output() {
         let (_, mut output, stats) = narrow(0, ErrorKind::BrokenPipe);
-        output.offer(&[record(1)]);
+        output.offer(batch([record(1)]).iter());
         output.flush();
         assert!(stats.is_closed());
-        output.offer(&[record(2), record(3)]);
+        output.offer(batch([record(2), record(3)]).iter());
         output.finish();
         assert_eq!(stats.lost(Lost::OutputClosed), 3);
     }
@@ -245,7 +253,7 @@ mod tests {
         std::fs::write(&path, "old").unwrap();
         let stats = Arc::new(OutputStats::new("json"));
         let mut output = JsonOutput::open(&Target::File(path.clone()), Arc::clone(&stats)).unwrap();
-        output.offer(&[record(1)]);
+        output.offer(batch([record(1)]).iter());
         output.finish();
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.starts_with("{\"time\":") && text.ends_with("}\n"), "{text}");

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, Request, Response, Uri};
 use export::{
-    Credentials, HttpConfig, KflowConfig, Output, QueueLimits, Timing, Token, Url, parse_url,
+    Batch, Credentials, HttpConfig, KflowConfig, Output, QueueLimits, Timing, Token, Url, parse_url,
 };
 use flowtable::{Direction, Record};
 use kflow::Flow;
@@ -210,6 +210,11 @@ pub fn kflow(config: KflowConfig) -> Vec<Output> {
     vec![Output::Kflow(Box::new(config))]
 }
 
+/// Records alone.
+pub fn batch(records: impl IntoIterator<Item = Record>) -> Batch {
+    records.into_iter().collect()
+}
+
 /// Record number `n`, told apart by its byte count; one conversation per record.
 pub fn record(n: u64) -> Record {
     Record {
@@ -230,7 +235,9 @@ pub fn record(n: u64) -> Record {
         bytes: n,
         fragments: 0,
         sample_rate: 1,
-        app: 0,
+        app: None,
+        connection_id: 0,
+        first_payload_us: None,
     }
 }
 

@@ -60,7 +60,8 @@ impl TcpState {
         let was_zero = side.bits & bit::ZERO != 0;
         if segment.window == 0 {
             side.bits |= bit::ZERO;
-            ledger.zero_windows = ledger.zero_windows.saturating_add(segment.pieces());
+            let count = u16::try_from(segment.pieces()).unwrap_or(u16::MAX);
+            ledger.zero_windows = ledger.zero_windows.saturating_add(count);
             if !was_zero {
                 match details.obtain(&mut self.detail) {
                     Some(detail) => {

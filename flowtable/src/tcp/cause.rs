@@ -48,7 +48,7 @@ impl TcpState {
         let run_seq = if own.in_run { own.run_seq } else { ledger.first_seq };
         own.run_len = if piece.seq == run_seq { own.run_len.saturating_add(1) } else { 0 };
         (own.run_seq, own.in_run) = (piece.seq, true);
-        ledger.repeats = ledger.repeats.saturating_add(u16::from(own.run_len == REPEATS_AT));
+        own.counts.repeats += u32::from(own.run_len == REPEATS_AT);
 
         let end = piece.end();
         match self.cause(way, piece, own) {

@@ -38,6 +38,8 @@ pub(super) struct SideDetail {
 /// Since the last record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
+    pub(super) repeats: u32,
+    pub(super) more_out_of_order: u32,
     pub(super) fast: u32,
     pub(super) timeout: u32,
     pub(super) tail_probe: u32,

@@ -95,11 +95,6 @@ impl TcpState {
         if self.opener.is_none() {
             self.opener = Some(if segment.has(ACK) { way.other() } else { way });
         }
-        if segment.len > 0 {
-            // Data of TCP Fast Open (RFC 7413).
-            self.payload.note(way, segment.time_ns);
-            self.sides[i].bits |= bit::PAYLOAD;
-        }
     }
 
     /// A SYN that was seen before. The latest one is what the handshake runs from (spec 11.2).

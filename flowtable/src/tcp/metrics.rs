@@ -49,8 +49,6 @@ pub struct TcpMetrics {
     pub client_nw_latency_ms: Option<u16>,
     /// `SERVER_NW_LATENCY_MS`: half of SYN to SYN+ACK, 1–20,000. Stays.
     pub server_nw_latency_ms: Option<u16>,
-    /// `FPEX_LATENCY_MS`: peer's first payload to own first, 1–20,000. Stays.
-    pub fpex_latency_ms: Option<u16>,
     /// `RETRANSMITTED_OUT_PKTS`: segments sent again.
     pub retransmitted: u32,
     /// `REPEATED_RETRANSMITS`: times that one sequence number was sent again the fourth time.
@@ -59,7 +57,7 @@ pub struct TcpMetrics {
     pub out_of_order: u32,
     /// `RECEIVE_WINDOW`: last advertised window in bytes; needs this direction's SYN. Stays.
     pub receive_window: Option<u32>,
-    /// `ZERO_WINDOWS`: segments that advertise no window.
+    /// `ZERO_WINDOWS`: segments that advertise no window; 65,535 stands for that or more.
     pub zero_windows: u32,
 
     /// Which end the sender is, if the opening was seen. Stays.
@@ -85,7 +83,7 @@ pub struct TcpMetrics {
     pub lost_upstream: u32,
     /// The same packet once more, by timestamp or IP identification; not a retransmission.
     pub duplicates: u32,
-    /// Duplicate ACKs sent (RFC 5681).
+    /// Duplicate ACKs sent (RFC 5681); 65,535 stands for that or more.
     pub dup_acks: u32,
     /// Segments with SACK blocks sent.
     pub sacks: u32,
@@ -152,6 +150,18 @@ impl TcpState {
         metrics
     }
 
+    /// The full handshake interval of a side in µs, once in the connection's life: a sample for
+    /// statistics over connections.
+    pub fn handshake_sample(&mut self, way: Way) -> Option<u32> {
+        let side = &mut self.sides[way.index()];
+        if side.bits & (bit::HANDSHAKE | bit::CLEAN | bit::REPORTED) != bit::HANDSHAKE | bit::CLEAN
+        {
+            return None;
+        }
+        side.bits |= bit::REPORTED;
+        Some(self.ledgers[way.index()].handshake_us)
+    }
+
     /// What is in every record.
     fn lasting(&self, way: Way) -> TcpMetrics {
         let (side, ledger) = (&self.sides[way.index()], &self.ledgers[way.index()]);
@@ -163,7 +173,6 @@ impl TcpState {
         TcpMetrics {
             client_nw_latency_ms: latency_ms.filter(|_| !is_server),
             server_nw_latency_ms: latency_ms.filter(|_| is_server),
-            fpex_latency_ms: self.payload.latency_ms(way),
             receive_window: has(bit::SYN).then(|| self.scaled(way, side.window)),
             role: self.opener.map(role),
             handshake_rtt_us: has(bit::HANDSHAKE | bit::CLEAN).then_some(ledger.handshake_us),
@@ -189,10 +198,9 @@ impl TcpState {
         let ledger = &mut self.ledgers[way.index()];
         metrics.rtt = ledger.rtt.take();
         metrics.retransmitted = std::mem::take(&mut ledger.retransmitted);
-        metrics.repeated_retransmits = u32::from(std::mem::take(&mut ledger.repeats));
-        metrics.out_of_order = std::mem::take(&mut ledger.out_of_order);
-        metrics.zero_windows = std::mem::take(&mut ledger.zero_windows);
-        metrics.dup_acks = std::mem::take(&mut ledger.dup_acks);
+        metrics.out_of_order = std::mem::take(&mut ledger.out_of_order).into();
+        metrics.zero_windows = std::mem::take(&mut ledger.zero_windows).into();
+        metrics.dup_acks = std::mem::take(&mut ledger.dup_acks).into();
         ledger.min_window = window;
     }
 
@@ -222,6 +230,8 @@ impl TcpState {
         let Some(detail) = details.get(self.detail) else { return };
         let own = &mut detail.sides[way.index()];
         let counts: Counts = std::mem::take(&mut own.counts);
+        metrics.repeated_retransmits = counts.repeats;
+        metrics.out_of_order = metrics.out_of_order.saturating_add(counts.more_out_of_order);
         metrics.retransmitted_fast = counts.fast;
         metrics.retransmitted_timeout = counts.timeout;
         metrics.retransmitted_tail_probe = counts.tail_probe;

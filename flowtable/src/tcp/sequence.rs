@@ -88,9 +88,7 @@ impl TcpState {
     #[inline(always)]
     pub(super) fn data(&mut self, way: Way, segment: &Segment, details: &mut Details) {
         let (side, peer) = self.pair(way);
-        let ordinary = segment.seq == side.expected
-            && side.bits & bit::PAYLOAD != 0
-            && peer.bits & bit::ZERO == 0;
+        let ordinary = segment.seq == side.expected && peer.bits & bit::ZERO == 0;
         if !ordinary {
             return self.out_of_line(way, segment, details);
         }
@@ -102,14 +100,6 @@ impl TcpState {
     /// Anything that takes sequence numbers.
     #[inline(never)]
     pub(super) fn out_of_line(&mut self, way: Way, segment: &Segment, details: &mut Details) {
-        if segment.len > 0 && !self.has(way, bit::PAYLOAD) {
-            self.payload.note(way, segment.time_ns);
-            self.sides[way.index()].bits |= bit::PAYLOAD;
-        }
-        self.walk(way, segment, details);
-    }
-
-    fn walk(&mut self, way: Way, segment: &Segment, details: &mut Details) {
         let first = segment.first_piece_bytes();
         let size = first.max(segment.len.div_ceil(MAX_PIECES)).max(1);
         let mut piece = Piece { len: 0, ..last_piece(segment) };
@@ -281,7 +271,14 @@ impl TcpState {
                 detail.sides[way.index()].counts.suspect_fills += 1;
             }
         } else if late {
-            ledger.out_of_order = ledger.out_of_order.saturating_add(1);
+            match ledger.out_of_order.checked_add(1) {
+                Some(count) => ledger.out_of_order = count,
+                None => {
+                    if let Some(detail) = details.get(self.detail) {
+                        detail.sides[way.index()].counts.more_out_of_order += 1;
+                    }
+                }
+            }
         } else {
             self.retransmitted(way, piece, Some(hole), details);
         }

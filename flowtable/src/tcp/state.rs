@@ -2,7 +2,6 @@
 
 use super::Segment;
 use super::details::Details;
-use super::exchange::FirstPayload;
 use super::flags::{ACK, FIN, RST, SYN};
 use super::metrics::Close;
 use super::rtt::Rtt;
@@ -14,8 +13,8 @@ pub(super) mod bit {
     pub(in super::super) const SEEN: u16 = 1 << 0;
     /// An ACK without SYN was seen; the window is one of those that are scaled.
     pub(in super::super) const PLAIN: u16 = 1 << 1;
-    /// Payload was seen.
-    pub(in super::super) const PAYLOAD: u16 = 1 << 2;
+    /// The handshake interval was given out as a sample.
+    pub(in super::super) const REPORTED: u16 = 1 << 2;
     /// A SYN was seen, with or without ACK.
     pub(in super::super) const SYN: u16 = 1 << 3;
     /// A SYN with ACK was seen.
@@ -75,26 +74,25 @@ pub(super) struct Ledger {
     pub(super) first_seq: u32,
     pub(super) handshake_us: u32,
     pub(super) retransmitted: u32,
-    pub(super) out_of_order: u32,
-    pub(super) dup_acks: u32,
-    pub(super) zero_windows: u32,
+    /// What does not fit is counted in the details, which reordering always needs.
+    pub(super) out_of_order: u16,
+    pub(super) dup_acks: u16,
+    pub(super) zero_windows: u16,
     pub(super) initial_window: u16,
     /// Smallest since the last record, not scaled.
     pub(super) min_window: u16,
-    pub(super) repeats: u16,
     pub(super) scale: u8,
     /// Duplicate ACKs in a row, while [`bit::DUPLICATES`] is set.
     pub(super) dup_run: u8,
 }
 
-/// State of one TCP conversation, both ways: 192 bytes, no heap. An ordinary segment reads and
+/// State of one TCP conversation, both ways: 168 bytes, no heap. An ordinary segment reads and
 /// writes the first 64.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct TcpState {
     pub(super) sides: [Side; 2],
     pub(super) ledgers: [Ledger; 2],
-    pub(super) payload: FirstPayload,
     /// Where the details are in [`Details`]; 0 for none.
     pub(super) detail: u32,
     /// Who sent the first SYN.
@@ -104,7 +102,7 @@ pub struct TcpState {
     pub(super) lacking: bool,
 }
 
-const _: () = assert!(size_of::<[Side; 2]>() == 64 && size_of::<TcpState>() == 192);
+const _: () = assert!(size_of::<[Side; 2]>() == 64 && size_of::<TcpState>() == 168);
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +145,16 @@ impl TcpState {
     /// Gives back what the conversation holds of `details`, before it is forgotten.
     pub fn release(&mut self, details: &mut Details) {
         details.release(&mut self.detail);
+    }
+
+    /// Makes a state that was released an element of a list: `next` stands where the details did.
+    pub(crate) fn set_link(&mut self, next: u32) {
+        self.detail = next;
+    }
+
+    /// What [`TcpState::set_link`] set.
+    pub(crate) fn link(&self) -> u32 {
+        self.detail
     }
 
     #[inline(never)]

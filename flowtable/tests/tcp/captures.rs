@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use decode::{Frame, Link, Outcome, Packet};
 use flowtable::Way;
-use flowtable::tcp::{Close, Details, Ending, Role, Segment, TcpMetrics, TcpState};
+use flowtable::tcp::{Close, Details, Ending, FirstPayload, Role, Segment, TcpMetrics, TcpState};
 
 /// Time in ns and bytes of each frame; classic format, little-endian, microseconds.
 fn read(name: &str) -> Option<Vec<(u64, Vec<u8>)>> {
@@ -36,7 +36,7 @@ type Endpoint = ([u8; 16], u16);
 
 /// All conversations of a capture, by their endpoints in order.
 struct Table {
-    states: BTreeMap<[Endpoint; 2], TcpState>,
+    states: BTreeMap<[Endpoint; 2], (TcpState, FirstPayload)>,
     details: Details,
     now_ns: u64,
 }
@@ -53,19 +53,32 @@ impl Table {
         assert_eq!(decode::parse(Link::Ethernet, &frame, &mut packet), Outcome::Packet);
         let segment = Segment::new(&packet, data, time_ns, 0).unwrap();
         let (way, key) = oriented((packet.src, packet.src_port), (packet.dst, packet.dst_port));
-        self.states.entry(key).or_default().update(way, &segment, &mut self.details);
+        let (state, payload) = self.states.entry(key).or_default();
+        state.update(way, &segment, &mut self.details);
+        if segment.len > 0 {
+            payload.note(way, time_ns);
+        }
         self.now_ns = time_ns;
     }
 
     fn take(&mut self, from: (&str, u16), to: (&str, u16)) -> TcpMetrics {
+        let (way, key) = Self::key(from, to);
+        let (state, _) = self.states.get_mut(&key).unwrap();
+        state.take(way, self.now_ns, Ending::Open, &mut self.details)
+    }
+
+    fn fpex_ms(&self, from: (&str, u16), to: (&str, u16)) -> Option<u16> {
+        let (way, key) = Self::key(from, to);
+        self.states[&key].1.latency_ms(way)
+    }
+
+    fn key(from: (&str, u16), to: (&str, u16)) -> (Way, [Endpoint; 2]) {
         let endpoint = |(address, port): (&str, u16)| {
             let mut bytes = [0; 16];
             bytes[12..].copy_from_slice(&address.parse::<Ipv4Addr>().unwrap().octets());
             (bytes, port)
         };
-        let (way, key) = oriented(endpoint(from), endpoint(to));
-        let state = self.states.get_mut(&key).unwrap();
-        state.take(way, self.now_ns, Ending::Open, &mut self.details)
+        oriented(endpoint(from), endpoint(to))
     }
 }
 
@@ -174,14 +187,14 @@ fn one_http_request_has_the_values_of_the_table() {
         table.feed(*time_ns, data, data.len() as u32);
     }
     let down = table.take(server, client);
-    assert_eq!((down.server_nw_latency_ms, down.fpex_latency_ms), (Some(3), Some(7)));
+    assert_eq!((down.server_nw_latency_ms, table.fpex_ms(server, client)), (Some(3), Some(7)));
     assert_eq!(down.receive_window, Some(32_768));
     for (time_ns, data) in &frames[6..] {
         table.feed(*time_ns, data, data.len() as u32);
     }
     let (up, down) = (table.take(client, server), table.take(server, client));
     assert_eq!((up.client_nw_latency_ms, up.receive_window), (Some(1), Some(30_336)));
-    assert_eq!((down.server_nw_latency_ms, down.fpex_latency_ms), (Some(3), Some(7)));
+    assert_eq!((down.server_nw_latency_ms, table.fpex_ms(server, client)), (Some(3), Some(7)));
     assert_eq!((up.close, down.close), (Some(Close::Fin), Some(Close::Fin)));
     assert_eq!((up.retransmitted, down.retransmitted), (0, 0));
 }
@@ -192,7 +205,7 @@ fn data_on_the_fin_is_in_order() {
     let (client, server) = (("10.0.1.2", 43_103), ("10.0.1.3", 80));
     let mut table = whole(&frames, 65_535);
     let (up, down) = (table.take(client, server), table.take(server, client));
-    assert_eq!((down.server_nw_latency_ms, down.fpex_latency_ms), (Some(1), Some(1)));
+    assert_eq!((down.server_nw_latency_ms, table.fpex_ms(server, client)), (Some(1), Some(1)));
     assert_eq!(down.receive_window, Some(29_056));
     assert_eq!((up.role, down.role), (Some(Role::Client), Some(Role::Server)));
     assert_eq!((up.retransmitted, down.retransmitted, down.out_of_order), (0, 0, 0));
@@ -208,7 +221,7 @@ fn a_tls_connection_of_forty_ms_has_all_its_latencies() {
     assert_eq!((up.handshake_rtt_us, down.handshake_rtt_us), (Some(27), Some(6_959)));
     assert_eq!((up.client_nw_latency_ms, down.server_nw_latency_ms), (Some(1), Some(3)));
     // First payloads: packets 4 and 6, 6.426 ms apart.
-    assert_eq!(down.fpex_latency_ms, Some(6));
+    assert_eq!(table.fpex_ms(server, client), Some(6));
     assert_eq!((up.retransmitted, down.retransmitted, up.out_of_order), (0, 0, 0));
     assert!(down.rtt.min_us >= 4_900 && down.rtt.max_us <= 7_000, "{:?}", down.rtt);
     assert_eq!(up.close, Some(Close::Fin));

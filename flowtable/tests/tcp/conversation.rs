@@ -1,7 +1,7 @@
 //! A conversation under test: segments written by hand go in, metrics come out.
 
 use flowtable::Way;
-use flowtable::tcp::{Details, Ending, Segment, TcpMetrics, TcpState};
+use flowtable::tcp::{Details, Ending, FirstPayload, Segment, TcpMetrics, TcpState};
 
 /// One millisecond in ns.
 pub const MS: u64 = 1_000_000;
@@ -17,13 +17,15 @@ pub const ACK: u8 = 0x10;
 pub struct Conversation {
     pub state: TcpState,
     pub details: Details,
+    pub payload: FirstPayload,
     pub now_ns: u64,
 }
 
 impl Default for Conversation {
     fn default() -> Self {
         let details = Details::with_capacity(4).unwrap();
-        Self { state: TcpState::default(), details, now_ns: START_NS }
+        let payload = FirstPayload::default();
+        Self { state: TcpState::default(), details, payload, now_ns: START_NS }
     }
 }
 
@@ -36,6 +38,9 @@ impl Conversation {
     pub fn feed(&mut self, way: Way, segment: Segment) -> &mut Self {
         let segment = Segment { time_ns: self.now_ns, ..segment };
         self.state.update(way, &segment, &mut self.details);
+        if segment.len > 0 {
+            self.payload.note(way, segment.time_ns);
+        }
         self
     }
 

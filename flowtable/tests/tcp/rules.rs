@@ -432,5 +432,5 @@ fn without_room_for_details_the_record_says_so() {
 fn first_payloads_give_the_application_latency() {
     let mut c = opened();
     c.data(1_000, 100).wait(7 * MS).feed(Down, data(7_000, 50));
-    assert_eq!((c.up().fpex_latency_ms, c.down().fpex_latency_ms), (None, Some(7)));
+    assert_eq!((c.payload.latency_ms(Up), c.payload.latency_ms(Down)), (None, Some(7)));
 }

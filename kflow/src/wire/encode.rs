@@ -6,7 +6,7 @@ use capnp::Word;
 use capnp::message::{Builder, ScratchSpaceHeapAllocator};
 use capnp::private::layout::PointerBuilder;
 
-use super::record::{Record, ValueRef, wire_text};
+use super::record::{Digits, Record, ValueRef, wire_text};
 use super::{MAX_UNPACKED_BYTES, MESSAGE_OVERHEAD_BYTES, PREFIX_BYTES};
 use crate::Flow;
 use crate::kflow_capnp::{c_h_f, custom, packed_c_h_f};
@@ -157,6 +157,7 @@ fn write_custom(id: u32, value: ValueRef<'_>, mut custom: custom::Builder<'_>) {
         ValueRef::U16(v) => slot.set_uint16_val(v),
         ValueRef::U8(v) => slot.set_uint8_val(v),
         ValueRef::Addr(v) => slot.set_addr_val(&addr_bytes(v)),
+        ValueRef::Digits(v) => slot.set_str_val(Digits::new(v).as_str()),
         ValueRef::Text(v) => match wire_text(v) {
             "" => slot.set_str_val(NullText),
             text => slot.set_str_val(text),
@@ -195,6 +196,7 @@ fn value_bytes(value: ValueRef<'_>) -> usize {
             bytes => (bytes + 1).next_multiple_of(WORD_BYTES),
         },
         ValueRef::Addr(_) => ADDR_PADDED_BYTES,
+        ValueRef::Digits(v) => (Digits::new(v).as_str().len() + 1).next_multiple_of(WORD_BYTES),
         ValueRef::U32(_)
         | ValueRef::F32(_)
         | ValueRef::U64(_)

@@ -28,6 +28,8 @@ pub enum ValueRef<'a> {
     F32(f32),
     /// `strVal`: cut to 384 bytes at a UTF-8 boundary and before any zero byte.
     Text(&'a str),
+    /// `strVal`: the number in decimal digits.
+    Digits(u64),
     /// `uint64Val`.
     U64(u64),
     /// `addrVal`.
@@ -83,6 +85,32 @@ pub(super) fn wire_text(text: &str) -> &str {
     &text[..end]
 }
 
+/// A number in decimal digits, without an allocation.
+pub(super) struct Digits {
+    bytes: [u8; MAX_DIGITS],
+    start: usize,
+}
+
+const MAX_DIGITS: usize = 20;
+
+impl Digits {
+    pub(super) fn new(mut number: u64) -> Self {
+        let (mut bytes, mut start) = ([b'0'; MAX_DIGITS], MAX_DIGITS);
+        loop {
+            start -= 1;
+            bytes[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return Self { bytes, start };
+            }
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.start..]).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +121,13 @@ mod tests {
         assert_eq!(wire_text(&text), "a".repeat(383));
         let fits = format!("{}é", "a".repeat(382));
         assert_eq!(wire_text(&fits), fits);
+    }
+
+    #[test]
+    fn numbers_are_written_in_digits() {
+        for number in [0, 7, 10, 4_294_967_296, u64::MAX] {
+            assert_eq!(Digits::new(number).as_str(), number.to_string());
+        }
     }
 
     #[test]
