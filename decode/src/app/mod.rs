@@ -9,6 +9,7 @@ mod budget;
 mod decoder;
 mod event;
 mod field;
+pub mod http1;
 mod pending;
 pub mod stream;
 pub mod tls;
