@@ -116,10 +116,14 @@ impl Direction {
         if !self.start_line_is_whole {
             let Some(end) = memchr(b'\n', bytes) else { return self.keep(side, bytes) };
             let line = bytes.get(..end).unwrap_or_default();
+            if self.partial.len() + line.len() >= MAX_HEAD_BYTES {
+                self.resync(false);
+                return Step::Lost(end + 1);
+            }
             let is_start = if self.partial.is_empty() {
                 is_start(side, line)
             } else {
-                self.partial.extend(line);
+                self.extend(line);
                 let is_start = is_start(side, &self.partial);
                 self.partial.truncate(self.partial.len() - line.len());
                 is_start
@@ -139,9 +143,19 @@ impl Direction {
             return Step::Lost(end);
         }
         if !self.partial.is_empty() {
-            self.partial.extend(bytes.get(..end).unwrap_or_default());
+            self.extend(bytes.get(..end).unwrap_or_default());
         }
         Step::Head(end)
+    }
+
+    /// Doubles its buffer as vectors do, except for the first time, and not beyond the limit.
+    fn extend(&mut self, bytes: &[u8]) {
+        let len = self.partial.len() + bytes.len();
+        if len > self.partial.capacity() {
+            let doubled = (self.partial.capacity() * 2).clamp(len, len.max(MAX_HEAD_BYTES));
+            self.partial.reserve_exact(doubled - self.partial.len());
+        }
+        self.partial.extend_from_slice(bytes);
     }
 
     /// Keeps a part of a head.
@@ -150,10 +164,7 @@ impl Direction {
             self.resync(true);
             return Step::Lost(bytes.len());
         }
-        if self.partial.is_empty() {
-            self.partial.reserve_exact(bytes.len());
-        }
-        self.partial.extend(bytes);
+        self.extend(bytes);
         if !self.start_line_is_whole && !can_start(side, &self.partial) {
             self.resync(true);
             return Step::Lost(bytes.len());

@@ -28,8 +28,8 @@ use super::{Events, Field, Guess, Kind, Side, StreamDecoder, Verdict};
 /// Bytes that belong to no message after which a conversation without any is given up.
 const MAX_FOREIGN_BYTES: u32 = 4096;
 
-/// Decoder of one connection. Holds at most 2 × 160 KiB of heads and 64 KiB of requests by itself;
-/// the conversation's own limit is below that.
+/// Decoder of one connection. Holds at most 80 KiB of each side's head and 64 KiB of requests by
+/// itself; a conversation has a lower limit for all together.
 #[derive(Debug, Default)]
 pub struct Http {
     client: Direction,
