@@ -1,6 +1,6 @@
 //! The stream decoders, one line each.
 
-use super::{App, Events, Guess, Side, StreamDecoder, Verdict, http1};
+use super::{App, Events, Guess, Side, StreamDecoder, Verdict, http1, tls};
 
 /// Whether the first bytes of a side look like a protocol.
 type GuessFn = fn(&[u8], Side) -> Guess;
@@ -64,4 +64,5 @@ macro_rules! decoders {
 // A protocol is added here: its name in `App`, its decoder with `new()`, its `guess`.
 decoders! {
     Http: http1::Http, http1::guess;
+    Tls: tls::Tls, tls::guess;
 }
