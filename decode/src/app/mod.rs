@@ -5,12 +5,23 @@
 //! protocols implement [`StreamDecoder`] over in-order bytes of both sides. Every buffer has a
 //! bound. Any bytes give a clean result.
 
+mod budget;
+mod conversation;
 mod decoder;
 mod event;
 mod field;
+pub mod http1;
 mod pending;
+mod ports;
+pub mod stream;
+mod streams;
+mod talk;
+pub mod tls;
 
+pub use budget::Budget;
+pub use conversation::{Interest, MAX_CONVERSATION_BYTES, Peer, TcpConversation};
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
 pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
 pub use field::{App, FIELDS, Face, Field, FieldInfo, Redaction};
 pub use pending::{MAX_PENDING_AGE_US, Pending};
+pub use ports::{Classify, PortLists, PortMatch, PortOf, Ports};
