@@ -6,9 +6,15 @@
 //! bound. Any bytes give a clean result.
 
 mod decoder;
+pub mod dhcp;
+pub mod dhcpv6;
+pub mod dns;
 mod event;
 mod field;
+pub mod mdns;
 mod pending;
+pub mod radius;
+mod text;
 
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
 pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
