@@ -5,6 +5,8 @@
 //! protocols implement [`StreamDecoder`] over in-order bytes of both sides. Every buffer has a
 //! bound. Any bytes give a clean result.
 
+pub mod classify;
+pub mod datagram;
 mod decoder;
 pub mod dhcp;
 pub mod dhcpv6;

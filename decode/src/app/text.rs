@@ -98,12 +98,7 @@ impl TextBuf {
         match byte {
             b'.' | b'\\' => self.push(&[b'\\', byte]),
             b' '..=b'~' => self.push_byte(byte),
-            _ => self.push(&[
-                b'\\',
-                b'0' + byte / 100,
-                b'0' + byte / 10 % 10,
-                b'0' + byte % 10,
-            ]),
+            _ => self.push(&[b'\\', b'0' + byte / 100, b'0' + byte / 10 % 10, b'0' + byte % 10]),
         }
     }
 }
@@ -127,7 +122,8 @@ mod tests {
 
     #[test]
     fn numbers_have_no_leading_zeros() {
-        for (number, expected) in [(0, "0"), (9, "9"), (10, "10"), (255, "255"), (65_535, "65535")] {
+        for (number, expected) in [(0, "0"), (9, "9"), (10, "10"), (255, "255"), (65_535, "65535")]
+        {
             assert_eq!(text(|text| text.push_decimal(number)), expected);
         }
         assert_eq!(text(|text| [0, 0x1c, 0xff].iter().for_each(|&b| text.push_hex(b))), "001cff");
@@ -136,9 +132,15 @@ mod tests {
     #[test]
     fn bytes_of_a_label_that_are_not_printable_are_escaped() {
         assert_eq!(text(|text| text.push_label(b"a b", false)), "a b");
-        assert_eq!(text(|text| text.push_label(b"a.b\\\x00\x7f\xff", false)), r"a\.b\\\000\127\255");
+        assert_eq!(
+            text(|text| text.push_label(b"a.b\\\x00\x7f\xff", false)),
+            r"a\.b\\\000\127\255"
+        );
         assert_eq!(text(|text| text.push_label("ä".as_bytes(), false)), r"\195\164");
-        assert_eq!(text(|text| text.push_label("Küche.\u{7}\u{85}".as_bytes(), true)), r"Küche\.\007\194\133");
+        assert_eq!(
+            text(|text| text.push_label("Küche.\u{7}\u{85}".as_bytes(), true)),
+            r"Küche\.\007\194\133"
+        );
         assert_eq!(text(|text| text.push_label(b"\xc3x", true)), r"\195x");
     }
 

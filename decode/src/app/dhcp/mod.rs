@@ -195,4 +195,3 @@ fn word(message_type: u8) -> Option<&'static str> {
     ];
     WORDS.get(usize::from(message_type)).copied()
 }
-

@@ -69,9 +69,7 @@ impl<'a> Message<'a> {
             return Some(Self::Relayed(options::relayed(bytes.get(RELAY_HEADER_BYTES..)?)?));
         }
         let (&[_, a, b, c], options) = bytes.split_first_chunk()?;
-        if word(message_type).is_none() {
-            return None;
-        }
+        word(message_type)?;
         Some(Self::Plain {
             message_type,
             transaction: u32::from_be_bytes([0, a, b, c]),
@@ -107,12 +105,7 @@ fn latency_us(
     Some(latency_us)
 }
 
-fn report(
-    message_type: u8,
-    options: &Options<'_>,
-    latency_us: Option<u64>,
-    events: &mut Events,
-) {
+fn report(message_type: u8, options: &Options<'_>, latency_us: Option<u64>, events: &mut Events) {
     let is_request = asks(message_type);
     let kind = if is_request { Kind::Request } else { Kind::Response };
     let mut draft = events.begin(App::Dhcpv6, kind);
@@ -179,4 +172,3 @@ fn word(message_type: u8) -> Option<&'static str> {
         _ => return None,
     })
 }
-

@@ -83,9 +83,8 @@ fn is_plain_question(message: &Message<'_>) -> bool {
     let class_is_known = matches!(question.qclass & 0x7fff, 1 | 3 | 4 | 254 | 255);
     let is_printable = |label: &[u8]| label.iter().all(|byte| (b'!'..=b'~').contains(byte));
     // NetBIOS names (RFC 1002 section 4.1) have the form, but another meaning.
-    let is_netbios = |label: &[u8]| {
-        label.len() == 32 && label.iter().all(|byte| (b'A'..=b'P').contains(byte))
-    };
+    let is_netbios =
+        |label: &[u8]| label.len() == 32 && label.iter().all(|byte| (b'A'..=b'P').contains(byte));
     let mut labels = question.name.labels();
     message.question_count() == 1
         && question.qtype != 0

@@ -57,7 +57,8 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
-        let [questions, answers] = [4, 6].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
+        let [questions, answers] =
+            [4, 6].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
         let mut at = HEADER_BYTES;
         let mut last_at = None;
         for _ in 0..questions {

@@ -163,9 +163,15 @@ mod tests {
 
     #[test]
     fn loops_reserved_labels_and_cut_names_are_malformed() {
-        for message in
-            [&b"\xc0\x00"[..], b"\x01a\xc0\x00", b"\x40a\x00", b"\x80a\x00", b"\x03ab", b"\xc0", b""]
-        {
+        for message in [
+            &b"\xc0\x00"[..],
+            b"\x01a\xc0\x00",
+            b"\x40a\x00",
+            b"\x80a\x00",
+            b"\x03ab",
+            b"\xc0",
+            b"",
+        ] {
             assert_eq!(name(message, 0), None, "{message:?}");
         }
         assert_eq!(name(b"\x00", 1), None);

@@ -78,4 +78,3 @@ fn report(packet: &Packet<'_>, code: &Code, latency_us: Option<u64>, events: &mu
         draft.text(Field::RadiusAcctSession, session);
     }
 }
-
