@@ -54,14 +54,15 @@ pub(super) fn can_start(bytes: &[u8], from: Side) -> bool {
     let is_response = from == Side::Server;
     let flags_fit = byte(4).is_none_or(|high| high & 0xf8 == if is_response { 0x80 } else { 0 })
         && byte(5).is_none_or(|low| low & 0x40 == 0 && low & 15 <= 11);
-    let counts_fit = bytes.first_chunk::<START_BYTES>().is_none_or(|start| {
+    // A query has neither answers nor authority, and EDNS and a signature at most besides.
+    let counts_fit = is_response
+        || ((8..=12).all(|at| is(at, 0)) && byte(13).is_none_or(|additional| additional <= 2));
+    let records_fit = bytes.first_chunk::<START_BYTES>().is_none_or(|start| {
         let count = |at| usize::from(u16::from_be_bytes([start[at], start[at + 1]]));
-        let (answers, authority, additional) = (count(8), count(10), count(12));
-        let records = answers + authority + additional;
+        let records = count(8) + count(10) + count(12);
         MIN_MESSAGE_BYTES + records * MIN_RECORD_BYTES <= length
-            && (is_response || (answers == 0 && authority == 0 && additional <= 2))
     });
-    length >= MIN_MESSAGE_BYTES && flags_fit && is(6, 0) && is(7, 1) && counts_fit
+    length >= MIN_MESSAGE_BYTES && flags_fit && is(6, 0) && is(7, 1) && counts_fit && records_fit
 }
 
 fn is_whole_message(bytes: &[u8]) -> bool {
