@@ -309,6 +309,8 @@ fields! {
         "status code option, 0 for success";
     Dhcpv6Lifetime: Dhcpv6, "valid_lifetime_s", "DHCPV6_LIFETIME", "INT02", Detail, None,
         "valid lifetime of the first address or prefix, seconds";
+    Dhcpv6PrefixLength: Dhcpv6, "prefix_length", "", "", Detail, None,
+        "length of the first prefix, bits";
 
     MdnsOperation: Mdns, "type", "", "", Operation, None, "type asked for, as a word";
     MdnsName: Mdns, "query", "MDNS_QUERY", "STR00", Detail, Name, "name asked for or announced";

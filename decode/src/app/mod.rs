@@ -7,15 +7,22 @@
 
 mod budget;
 mod conversation;
+pub mod datagram;
 mod decoder;
+pub mod dhcp;
+pub mod dhcpv6;
+pub mod dns;
 mod event;
 mod field;
 pub mod http1;
+pub mod mdns;
 mod pending;
 mod ports;
+pub mod radius;
 pub mod stream;
 mod streams;
 mod talk;
+mod text;
 pub mod tls;
 
 pub use budget::Budget;

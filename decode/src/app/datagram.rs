@@ -1,0 +1,338 @@
+//! Which decoder gets the datagrams of a UDP conversation.
+//!
+//! A conversation keeps one [`UdpState`], which starts as its default. For each packet with both
+//! UDP ports known, the owner of the conversation asks [`UdpState::is_interesting`]; if so, it
+//! calls [`datagram`] with the payload as captured (reassembled, when it was fragmented). Events
+//! are appended to a list that the owner clears when it has handed them on. [`UdpState::app`] tells
+//! the protocol at any time, and [`UdpState::facts`] what holds for the conversation when a record
+//! is cut.
+//!
+//! Configured ports come before well-known ones, and the smaller port of the two before the larger
+//! (spec 13.1). With [`Classify::Content`] a first payload that looks like another protocol, and
+//! not like that of the ports, decides otherwise. Once a payload was recognised the decoder stays,
+//! so that a damaged datagram ends nothing; a conversation of which the first 4 payloads were not
+//! recognised gets no further look.
+//!
+//! To add a protocol: a variant of [`UdpApp`] with its line in each function of it, in
+//! [`BY_CONTENT`], and in [`UdpState::decode`]. One that keeps a state gets a boxed field in
+//! [`UdpState`].
+
+use super::{App, Classify, Datagram, Events, Guess, Pending, Verdict};
+use super::{dhcp, dhcpv6, dns, mdns, radius};
+
+/// Payloads that nobody recognises before a conversation is given up.
+const MAX_UNKNOWN: u8 = 4;
+
+/// What the user says about UDP ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpPorts {
+    /// Port of DNS servers, instead of 53 (`--dns-port`).
+    pub dns: u16,
+    /// Ports of RADIUS servers, instead of 1812 and 1813 (`--radius-port`).
+    pub radius: Vec<u16>,
+    /// What may decide besides ports.
+    pub classify: Classify,
+}
+
+impl Default for UdpPorts {
+    fn default() -> Self {
+        Self { dns: 53, radius: radius::PORTS.to_vec(), classify: Classify::default() }
+    }
+}
+
+/// A protocol over UDP that is decoded here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UdpApp {
+    Dns,
+    Mdns,
+    Dhcp,
+    Dhcpv6,
+    Radius,
+}
+
+/// In the order in which they are asked, the strictest first. Multicast DNS looks like DNS and is
+/// told by its port alone.
+const BY_CONTENT: [UdpApp; 4] = [UdpApp::Dhcp, UdpApp::Dns, UdpApp::Radius, UdpApp::Dhcpv6];
+
+impl UdpApp {
+    fn by_port(port: u16, ports: &UdpPorts) -> Option<Self> {
+        Some(match port {
+            _ if port == ports.dns => Self::Dns,
+            _ if ports.radius.contains(&port) => Self::Radius,
+            67 | 68 => Self::Dhcp,
+            546 | 547 => Self::Dhcpv6,
+            mdns::PORT => Self::Mdns,
+            _ => return None,
+        })
+    }
+
+    fn by_ports(datagram: &Datagram<'_>, ports: &UdpPorts) -> Option<Self> {
+        let (src, dst) = (datagram.src_port, datagram.dst_port);
+        Self::by_port(src.min(dst), ports).or_else(|| Self::by_port(src.max(dst), ports))
+    }
+
+    /// The protocol that the payload looks like; that of the ports, when it can be that as well.
+    fn by_content(payload: &[u8], by_ports: Option<Self>) -> Option<Self> {
+        by_ports.into_iter().chain(BY_CONTENT).find(|app| app.guess(payload) == Guess::Yes)
+    }
+
+    fn guess(self, payload: &[u8]) -> Guess {
+        match self {
+            Self::Dns => dns::guess(payload),
+            Self::Mdns => mdns::guess(payload),
+            Self::Dhcp => dhcp::guess(payload),
+            Self::Dhcpv6 => dhcpv6::guess(payload),
+            Self::Radius => radius::guess(payload),
+        }
+    }
+
+    fn app(self) -> App {
+        match self {
+            Self::Dns => App::Dns,
+            Self::Mdns => App::Mdns,
+            Self::Dhcp => App::Dhcp,
+            Self::Dhcpv6 => App::Dhcpv6,
+            Self::Radius => App::Radius,
+        }
+    }
+}
+
+/// What is known of the protocol of a UDP conversation; the default for a new one. At most 16
+/// bytes.
+#[derive(Debug, Default)]
+pub struct UdpState {
+    app: Option<UdpApp>,
+    stage: Stage,
+    /// Payloads that nobody recognised, while none was.
+    unknown: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Not even the ports were looked at.
+    #[default]
+    New,
+    /// No payload was recognised so far.
+    Trying,
+    /// The decoder has recognised a payload.
+    Settled,
+    /// No payload is wanted any more: all is known, or nobody knows it.
+    Over,
+}
+
+impl UdpState {
+    /// Whether payloads are still wanted.
+    #[must_use]
+    pub fn is_interesting(&self) -> bool {
+        self.stage != Stage::Over
+    }
+
+    /// The protocol: by the ports from the first packet on, until the content says otherwise. With
+    /// [`Classify::Content`] a protocol that the ports promise and no payload keeps is taken back.
+    #[must_use]
+    pub fn app(&self) -> Option<App> {
+        self.app.map(UdpApp::app)
+    }
+
+    /// Adds what holds for the conversation as a whole, as at most one event of kind
+    /// [`Facts`](super::Kind::Facts). The protocols of single messages have none.
+    pub fn facts(&self, _events: &mut Events) {}
+
+    fn decode(
+        &mut self,
+        app: UdpApp,
+        datagram: &Datagram<'_>,
+        ports: &UdpPorts,
+        pending: &mut Pending,
+        events: &mut Events,
+    ) -> Verdict {
+        match app {
+            UdpApp::Dns => dns::datagram(datagram, ports.dns, pending, events),
+            UdpApp::Mdns => mdns::datagram(datagram, events),
+            UdpApp::Dhcp => dhcp::datagram(datagram, pending, events),
+            UdpApp::Dhcpv6 => dhcpv6::datagram(datagram, pending, events),
+            UdpApp::Radius => radius::datagram(datagram, pending, events),
+        }
+    }
+
+    /// Notes what a decoder said; true when it knew the payload.
+    fn settle(&mut self, app: UdpApp, verdict: Verdict) -> bool {
+        self.stage = match verdict {
+            Verdict::More => Stage::Settled,
+            Verdict::Done => Stage::Over,
+            Verdict::Wrong => return false,
+        };
+        self.app = Some(app);
+        true
+    }
+}
+
+/// Gives one datagram of a conversation to the decoder that it belongs to. Costs next to nothing
+/// when the conversation [is not interesting](UdpState::is_interesting).
+pub fn datagram(
+    state: &mut UdpState,
+    datagram: &Datagram<'_>,
+    ports: &UdpPorts,
+    pending: &mut Pending,
+    events: &mut Events,
+) {
+    if state.stage == Stage::New {
+        state.app = UdpApp::by_ports(datagram, ports);
+        let is_hopeless = state.app.is_none() && ports.classify == Classify::Ports;
+        state.stage = if is_hopeless { Stage::Over } else { Stage::Trying };
+    }
+    if state.stage == Stage::Over || datagram.payload.is_empty() {
+        return;
+    }
+    let is_open = state.stage == Stage::Trying && ports.classify == Classify::Content;
+    let by_content = match is_open {
+        true => UdpApp::by_content(datagram.payload, state.app),
+        false => None,
+    };
+    if let Some(app) = by_content.or(state.app) {
+        let verdict = state.decode(app, datagram, ports, pending, events);
+        if state.settle(app, verdict) || state.stage == Stage::Settled {
+            return;
+        }
+    }
+    state.unknown += 1;
+    if state.unknown >= MAX_UNKNOWN {
+        state.stage = Stage::Over;
+        if ports.classify == Classify::Content {
+            state.app = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{Field, Kind, Value};
+
+    /// A query for example.org, type A.
+    const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\x01\0\x01";
+
+    struct Fixture {
+        state: UdpState,
+        ports: UdpPorts,
+        pending: Pending,
+        events: Events,
+    }
+
+    impl Fixture {
+        fn new(classify: Classify) -> Self {
+            Self {
+                state: UdpState::default(),
+                ports: UdpPorts { classify, ..UdpPorts::default() },
+                pending: Pending::new(64),
+                events: Events::default(),
+            }
+        }
+
+        fn send(&mut self, src_port: u16, dst_port: u16, payload: &[u8]) -> Option<App> {
+            let packet =
+                Datagram { payload, src_port, dst_port, conversation: 0x1234, now_us: 1_000 };
+            datagram(&mut self.state, &packet, &self.ports, &mut self.pending, &mut self.events);
+            self.state.app()
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_conversation_is_small() {
+        assert!(size_of::<UdpState>() <= 16);
+        assert!(UdpState::default().is_interesting());
+        assert_eq!(UdpState::default().app(), None);
+    }
+
+    #[test]
+    fn the_smaller_port_comes_before_the_larger() {
+        for (src, dst, expected) in [
+            (53, 0, Some(App::Dns)),
+            (0, 33, None),
+            (53, 1812, Some(App::Dns)),
+            (1813, 53, Some(App::Dns)),
+            (40_000, 1813, Some(App::Radius)),
+            (68, 67, Some(App::Dhcp)),
+            (547, 546, Some(App::Dhcpv6)),
+            (5353, 5353, Some(App::Mdns)),
+            (80, 5353, Some(App::Mdns)),
+        ] {
+            assert_eq!(Fixture::new(Classify::Ports).send(src, dst, b""), expected, "{src} {dst}");
+        }
+    }
+
+    #[test]
+    fn configured_ports_come_before_well_known_ones() {
+        let mut fixture = Fixture::new(Classify::Ports);
+        fixture.ports = UdpPorts { dns: 5353, radius: vec![67], classify: Classify::Ports };
+        assert_eq!(fixture.send(5353, 40_000, b""), Some(App::Dns));
+        fixture.state = UdpState::default();
+        assert_eq!(fixture.send(67, 40_000, b""), Some(App::Radius));
+        fixture.state = UdpState::default();
+        assert_eq!(fixture.send(53, 40_000, b""), None);
+        assert!(!fixture.state.is_interesting());
+    }
+
+    #[test]
+    fn dns_is_found_on_any_port_by_its_content() {
+        let mut fixture = Fixture::new(Classify::Content);
+        assert_eq!(fixture.send(40_000, 9_953, b"something else"), None);
+        assert_eq!(fixture.send(40_000, 9_953, QUERY), Some(App::Dns));
+        let event = fixture.events.get(0).unwrap();
+        assert_eq!((event.app, event.kind), (App::Dns, Kind::Request));
+        assert_eq!(event.get(Field::DnsQuery), Some(Value::Text("example.org")));
+
+        let mut fixture = Fixture::new(Classify::Ports);
+        assert_eq!(fixture.send(40_000, 9_953, QUERY), None);
+        assert!(fixture.events.is_empty());
+    }
+
+    #[test]
+    fn content_corrects_a_wrong_port() {
+        let mut fixture = Fixture::new(Classify::Content);
+        assert_eq!(fixture.send(40_000, 1812, QUERY), Some(App::Dns));
+        assert_eq!(fixture.events.len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_recognises_is_given_up_after_four_payloads() {
+        let mut fixture = Fixture::new(Classify::Content);
+        for number in 1..=4 {
+            assert!(fixture.state.is_interesting());
+            let expected = (number < 4).then_some(App::Dns);
+            assert_eq!(fixture.send(40_000, 53, b"no DNS"), expected);
+        }
+        assert!(!fixture.state.is_interesting());
+        assert_eq!(fixture.send(40_000, 53, QUERY), None);
+        assert!(fixture.events.is_empty());
+    }
+
+    #[test]
+    fn with_ports_alone_the_protocol_of_the_port_stays() {
+        let mut fixture = Fixture::new(Classify::Ports);
+        for _ in 0..9 {
+            assert_eq!(fixture.send(40_000, 53, b"no DNS"), Some(App::Dns));
+        }
+        assert!(!fixture.state.is_interesting());
+    }
+
+    #[test]
+    fn damaged_datagrams_end_nothing_once_one_was_recognised() {
+        let mut fixture = Fixture::new(Classify::Content);
+        fixture.send(40_000, 53, QUERY);
+        for _ in 0..100 {
+            fixture.send(40_000, 53, b"no DNS");
+        }
+        assert_eq!(fixture.send(40_000, 53, QUERY), Some(App::Dns));
+        assert_eq!(fixture.events.len(), 2);
+    }
+
+    #[test]
+    fn packets_without_payload_do_not_count() {
+        let mut fixture = Fixture::new(Classify::Content);
+        for _ in 0..9 {
+            fixture.send(40_000, 9_953, b"");
+        }
+        assert_eq!(fixture.send(40_000, 9_953, QUERY), Some(App::Dns));
+    }
+}
