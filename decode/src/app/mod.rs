@@ -9,6 +9,7 @@ mod decoder;
 mod event;
 mod field;
 mod pending;
+pub mod ssh;
 
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
 pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
