@@ -8,6 +8,7 @@
 mod decoder;
 mod event;
 mod field;
+pub mod http2;
 mod pending;
 pub mod ssh;
 
