@@ -5,13 +5,17 @@
 //! protocols implement [`StreamDecoder`] over in-order bytes of both sides. Every buffer has a
 //! bound. Any bytes give a clean result.
 
+mod budget;
 mod decoder;
 mod event;
 mod field;
 pub mod http2;
 mod pending;
 pub mod ssh;
+pub mod stream;
+pub mod tls;
 
+pub use budget::Budget;
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
 pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
 pub use field::{App, FIELDS, Face, Field, FieldInfo, Redaction};
