@@ -11,6 +11,7 @@ mod event;
 mod field;
 pub mod http2;
 mod pending;
+pub mod quic;
 pub mod ssh;
 pub mod stream;
 pub mod tls;
