@@ -299,30 +299,39 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn a_table_keeps_its_newest_entries_and_its_memory(
-            lengths in prop::collection::vec((0..40_usize, 0..2500_usize), 1..80))
+            lengths in prop::collection::vec((0..40_usize, 0..2500_usize, 1..4_usize), 1..30),
+            few_large: bool)
         {
-            let mut table = Dynamic::new(DEFAULT_TABLE_BYTES);
+            let max_bytes = if few_large { DEFAULT_TABLE_BYTES } else { MAX_TABLE_BYTES };
+            let mut table = Dynamic::new(max_bytes);
+            // Newest first.
             let mut model: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-            for (number, (name, value)) in lengths.into_iter().enumerate() {
-                let entry = (vec![number as u8; name], vec![!number as u8; value]);
-                table.insert(&entry.0, &entry.1);
-                model.insert(0, entry);
-                let mut room = DEFAULT_TABLE_BYTES;
-                let fits = |(name, value): &(Vec<u8>, Vec<u8>)| {
-                    let size = name.len() + value.len() + 32;
-                    let fits = size <= room;
-                    room = if fits { room - size } else { 0 };
-                    fits
-                };
-                let count = model.iter().take_while({ let mut fits = fits; move |entry| fits(entry) }).count();
+            for (number, (name, value, how)) in lengths.into_iter().enumerate() {
+                let (value, times) = if few_large || how == 1 { (value, 1) } else { (0, 1000) };
+                let entry = (vec![number as u8; name / how], vec![!number as u8; value]);
+                for _ in 0..times {
+                    table.insert(&entry.0, &entry.1);
+                    model.insert(0, entry.clone());
+                    prop_assert!(table.heap_bytes() <= max_bytes + 64);
+                }
+                let mut size = 0;
+                let count = model
+                    .iter()
+                    .take_while(|(name, value)| {
+                        size += name.len() + value.len() + 32;
+                        size <= max_bytes
+                    })
+                    .count();
                 model.truncate(count);
-                for (back, (name, value)) in model.iter().enumerate() {
+                let step = 1 + count / 50;
+                for (back, (name, value)) in model.iter().enumerate().step_by(step) {
                     prop_assert_eq!(table.get(back), Some((&name[..], &value[..])));
                 }
                 prop_assert_eq!(table.get(count), None);
-                prop_assert!(table.heap_bytes() <= DEFAULT_TABLE_BYTES + 64);
             }
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! Header compression needs every header block: after a gap outside of a body, a damaged block, one
 //! of more than 16 KiB, or a table of more than 64 KiB, that direction's headers are given up. The
-//! other direction goes on as far as it makes sense. 64 streams at once are remembered, and 16 KiB
+//! other direction goes on as far as it makes sense. 64 streams at once are remembered, and 12 KiB
 //! of their texts; the oldest makes room and is counted.
 
 mod frame;

@@ -6,7 +6,7 @@ use crate::app::field::{App, Field};
 /// Streams remembered at once; the oldest makes room.
 pub const MAX_STREAMS: usize = 64;
 /// Texts of all streams together, bytes; the oldest make room.
-pub const MAX_TEXT_BYTES: usize = 16 * 1024;
+pub const MAX_TEXT_BYTES: usize = 12 * 1024;
 const MAX_METHOD_BYTES: usize = 32;
 const MAX_PATH_BYTES: usize = 1024;
 const MAX_AUTHORITY_BYTES: usize = 256;

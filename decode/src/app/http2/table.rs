@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 /// What an entry counts beside its name and value (section 4.1), bytes.
 const ENTRY_OVERHEAD: usize = 32;
 
-/// The dynamic table of one direction. Its heap memory stays under its size limit: an entry takes
-/// its text and at most 16 bytes.
+/// The dynamic table of one direction. Its heap memory stays within its size limit (and 64 bytes):
+/// an entry counts 32 bytes beside its text, and takes at most 16.
 #[derive(Debug, Default)]
 pub struct Dynamic {
     /// Oldest first.
@@ -67,14 +67,7 @@ impl Dynamic {
         if size > self.max_size {
             return;
         }
-        if self.text.len() + text > self.text.capacity() {
-            self.compact();
-            let needed = self.text.len() + text;
-            if needed > self.text.capacity() {
-                let wanted = (2 * self.text.capacity()).min(self.max_size).max(needed);
-                self.text.reserve_exact(wanted - self.text.len());
-            }
-        }
+        self.make_room(text);
         let start = self.base.wrapping_add(self.text.len() as u32);
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(value);
@@ -93,6 +86,27 @@ impl Dynamic {
 
     pub fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Room for one more entry. What grows takes back what the other no longer needs, so that both
+    /// together stay within the limit: texts need at most `max_size` less 32 an entry, and the
+    /// entries take at most 16 each, growing by doubling.
+    fn make_room(&mut self, text: usize) {
+        let entries = self.entries.len() + 1;
+        let room = self.max_size.saturating_sub(2 * entries * size_of::<Entry>());
+        if self.entries.len() == self.entries.capacity() {
+            self.compact();
+            self.text.shrink_to(room);
+        }
+        if self.text.len() + text > self.text.capacity() {
+            self.compact();
+            self.entries.shrink_to(2 * entries);
+            let needed = self.text.len() + text;
+            if needed > self.text.capacity() {
+                let wanted = (2 * self.text.capacity()).min(room).max(needed);
+                self.text.reserve_exact(wanted - self.text.len());
+            }
+        }
     }
 
     fn evict(&mut self, max_size: usize) {

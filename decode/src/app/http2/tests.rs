@@ -267,7 +267,7 @@ fn the_oldest_of_too_many_streams_is_forgotten_and_counted() {
         let _ = http2.data(Side::Client, &request, 0, &mut events);
     }
     // 263 bytes of text each.
-    assert_eq!(http2.forgotten(), 100 - 62);
+    assert_eq!(http2.forgotten(), 100 - 46);
 }
 
 #[test]
