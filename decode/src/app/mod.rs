@@ -8,7 +8,9 @@
 mod decoder;
 mod event;
 mod field;
+mod kept;
 mod pending;
+pub mod sql;
 
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
 pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
