@@ -9,8 +9,14 @@ mod decoder;
 mod event;
 mod field;
 mod kept;
+pub mod mysql;
 mod pending;
+pub mod postgres;
 pub mod sql;
+mod statement;
+#[cfg(test)]
+#[path = "../../tests/databases/transcript.rs"]
+mod transcript;
 
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
 pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
