@@ -80,11 +80,6 @@ impl<const H: usize> Inbox<H> {
         self.open
     }
 
-    /// Nothing of a message has arrived yet.
-    pub(super) fn is_idle(&self) -> bool {
-        !self.open && self.head_len == 0 && !self.continued
-    }
-
     pub(super) fn is_continued(&self) -> bool {
         self.continued
     }
@@ -186,13 +181,13 @@ pub(super) struct Line {
 
 impl Line {
     /// Takes bytes up to the end of the line; when it is there gives the line's first `keep`
-    /// bytes, without the end (LF or CR LF).
+    /// bytes, without the end (LF or CR LF), and the time of its first byte.
     pub(super) fn take<'a, 'b: 'a>(
         &'a mut self,
         bytes: &mut &'b [u8],
         keep: usize,
         now_us: u64,
-    ) -> Option<&'a [u8]> {
+    ) -> Option<(&'a [u8], u64)> {
         if std::mem::take(&mut self.spent) {
             self.kept = Vec::new();
             self.total = 0;
@@ -210,18 +205,14 @@ impl Line {
         let limit = keep + 2;
         if in_place {
             self.spent = true;
-            return Some(trimmed(now.get(..limit).unwrap_or(now), now.len() as u64, keep));
+            let start = now.get(..limit).unwrap_or(now);
+            return Some((trimmed(start, now.len() as u64, keep), now_us));
         }
         let room = limit.saturating_sub(self.kept.len()).min(now.len());
         self.kept.extend_from_slice(now.get(..room).unwrap_or_default());
         end?;
         self.spent = true;
-        Some(trimmed(&self.kept, self.total, keep))
-    }
-
-    /// Time of the line's first byte.
-    pub(super) fn begun_us(&self) -> u64 {
-        self.begun_us
+        Some((trimmed(&self.kept, self.total, keep), self.begun_us))
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -301,7 +292,7 @@ mod tests {
                     let (mut now, after) = rest.split_at(cuts.next().unwrap().min(rest.len()));
                     rest = after;
                     while !now.is_empty() {
-                        if let Some(line) = line.take(&mut now, 3, 0) {
+                        if let Some((line, _)) = line.take(&mut now, 3, 0) {
                             found.push(line.to_vec());
                         }
                     }

@@ -12,6 +12,8 @@ mod kept;
 pub mod mysql;
 mod pending;
 pub mod postgres;
+pub mod redis;
+pub mod smtp;
 pub mod sql;
 mod statement;
 #[cfg(test)]

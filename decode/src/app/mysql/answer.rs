@@ -90,6 +90,11 @@ impl Answer {
         self.prepared
     }
 
+    /// All definitions of a prepared statement have come, and perhaps an EOF is due.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.state == State::AfterDefinitions { then_rows: false } && self.columns == 0
+    }
+
     /// The next packet: its first bytes and its length.
     pub(super) fn packet(
         &mut self,
@@ -102,7 +107,11 @@ impl Answer {
         let first = body.first().copied();
         // A row can begin with 0xff in no form, a definition neither.
         if first == Some(0xff) && self.state != State::Text && length < 0xffff {
-            return Outcome::End { rows: None, error: wire::error_number(body), status: None };
+            return match wire::error_number(body) {
+                // MariaDB tells its progress.
+                0xffff => Outcome::More,
+                error => Outcome::End { rows: None, error, status: None },
+            };
         }
         match self.state {
             State::Text => END,
@@ -123,7 +132,7 @@ impl Answer {
                     0 | 1 => State::AfterDefinitions { then_rows },
                     left => State::Definitions { left: left - 1, then_rows },
                 };
-                self.after_last_definition(deprecate_eof)
+                self.after_last_definition(*deprecate_eof)
             }
             State::AfterDefinitions { then_rows } => {
                 let is_eof = first == Some(0xfe) && length == 5;
@@ -141,7 +150,7 @@ impl Answer {
                         Outcome::End { rows: Some(0), error: 0, status }
                     }
                     // Of a prepared statement: its columns may follow its parameters.
-                    (_, false) => self.prepared_columns(deprecate_eof),
+                    (_, false) => self.prepared_columns(),
                 }
             }
             State::Rows => self.row(body, length, deprecate_eof.unwrap_or(length != 5)),
@@ -188,12 +197,12 @@ impl Answer {
                 self.state = State::Definitions { left, then_rows: false };
                 Outcome::More
             }
-            _ => self.prepared_columns(&mut None),
+            _ => self.prepared_columns(),
         }
     }
 
     /// The columns of a prepared statement come next, or it is done.
-    fn prepared_columns(&mut self, _: &mut Option<bool>) -> Outcome {
+    fn prepared_columns(&mut self) -> Outcome {
         let left = std::mem::take(&mut self.columns);
         if left == 0 {
             return END;
@@ -203,10 +212,10 @@ impl Answer {
     }
 
     /// Where definitions end without a packet that says so, what follows them is next.
-    fn after_last_definition(&mut self, deprecate_eof: &mut Option<bool>) -> Outcome {
+    fn after_last_definition(&mut self, deprecate_eof: Option<bool>) -> Outcome {
         match self.state {
-            State::AfterDefinitions { then_rows: false } if *deprecate_eof == Some(true) => {
-                self.prepared_columns(deprecate_eof)
+            State::AfterDefinitions { then_rows: false } if deprecate_eof == Some(true) => {
+                self.prepared_columns()
             }
             _ => Outcome::More,
         }

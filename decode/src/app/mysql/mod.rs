@@ -41,6 +41,8 @@ const MAX_WAITING: usize = 32;
 const MAX_WAITING_BYTES: usize = 16 << 10;
 /// Bytes skipped in search of a command after gaps; more end decoding.
 const MAX_SEARCH_BYTES: u64 = 16 << 20;
+/// Likewise before anything was recognised.
+const MAX_UNKNOWN_BYTES: u64 = 64 << 10;
 /// Longest name that is kept, bytes.
 const MAX_NAME_BYTES: usize = 127;
 /// Length of a packet that another one continues.
@@ -78,6 +80,9 @@ struct Waiting {
 pub struct Mysql {
     inboxes: [Inbox<4>; 2],
     phase: Phase,
+    /// Of the server, where its greeting was seen.
+    server_capabilities: Option<u64>,
+    /// What both ends can, as far as known.
     capabilities: u64,
     /// What ends rows; known from the login or from the first result.
     deprecate_eof: Option<bool>,
@@ -114,11 +119,8 @@ impl Mysql {
             if !inbox.is_open() {
                 let Some([a, b, c, sequence]) = inbox.take_head(&mut bytes, now_us) else { break };
                 let length = u64::from(u32::from_le_bytes([a, b, c, 0]));
-                let keep = match from {
-                    Side::Client if self.phase == Phase::Commands && sequence != 0 => 0,
-                    Side::Client => MAX_STATEMENT_BYTES,
-                    Side::Server if self.phase == Phase::Start => 128,
-                    Side::Server => MAX_ANSWER_BYTES,
+                let Some(keep) = self.keep(from, length, sequence) else {
+                    return self.out_of_step(from);
                 };
                 inbox.open(length, keep, length == FULL);
             }
@@ -133,7 +135,12 @@ impl Mysql {
             let length = u64::from(u32::from_le_bytes([a, b, c, 0]));
             // Nothing that ends rows is that long.
             let length = if continued { FULL } else { length };
-            let sequence = if continued { 1 } else { sequence };
+            // A file of the client is not kept, a command has a first byte at least.
+            let sequence = match from {
+                Side::Client if continued => u8::from(body.is_empty()),
+                Side::Server if continued => 1,
+                _ => sequence,
+            };
             let verdict = match from {
                 Side::Client => self.client_packet(sequence, body, began_us, events),
                 Side::Server => self.server_packet(sequence, length, body, now_us, events),
@@ -148,9 +155,27 @@ impl Mysql {
         Verdict::More
     }
 
+    /// Bytes of a packet that are of interest; nothing if it cannot be one.
+    fn keep(&self, from: Side, length: u64, sequence: u8) -> Option<usize> {
+        match (from, self.phase) {
+            (Side::Client, Phase::Start) => (sequence <= 1).then_some(MAX_STATEMENT_BYTES),
+            (Side::Client, Phase::Greeted) => (1..=2).contains(&sequence).then_some(256),
+            // Passwords.
+            (Side::Client, Phase::Login) => Some(0),
+            // A file, or a password after a change of user.
+            (Side::Client, Phase::Commands) if sequence != 0 => Some(0),
+            (Side::Client, Phase::Commands) => Some(MAX_STATEMENT_BYTES),
+            (Side::Server, Phase::Start) => (sequence == 0 && length < 512).then_some(160),
+            (Side::Server, _) => Some(MAX_ANSWER_BYTES),
+        }
+    }
+
     fn out_of_step(&mut self, from: Side) -> Verdict {
-        if self.searched_bytes > 0 {
-            self.lose(from);
+        let first_seen = from == Side::Server && self.phase == Phase::Start;
+        if self.searched_bytes > 0 || first_seen {
+            // Found at the wrong place after a gap, or first seen within a result.
+            self.searched_bytes += 1;
+            self.lose();
             return Verdict::More;
         }
         if self.reported { Verdict::Done } else { Verdict::Wrong }
@@ -182,8 +207,9 @@ impl Mysql {
 
     fn login(&mut self, body: &[u8], began_us: u64, events: &mut Events) -> Verdict {
         let Some(login) = wire::login(body) else { return Verdict::Wrong };
-        self.capabilities = login.capabilities;
-        self.deprecate_eof = Some(login.capabilities & wire::DEPRECATE_EOF != 0);
+        // Clients may offer what the server cannot.
+        self.capabilities = login.capabilities & self.server_capabilities.unwrap_or(u64::MAX);
+        self.deprecate_eof = Some(self.capabilities & wire::DEPRECATE_EOF != 0);
         let Some(user) = login.user else {
             let encrypts = login.capabilities & wire::CONNECT_WITH_SSL != 0;
             return if encrypts { Verdict::Done } else { Verdict::Wrong };
@@ -191,11 +217,33 @@ impl Mysql {
         self.user = kept_name(user);
         self.phase = Phase::Login;
         let statement = Statement::of_kind("CONNECT");
-        self.ask(Some(Answer::login()), began_us, &statement, events);
-        Verdict::More
+        match self.ask(Some(Answer::login()), began_us, &statement, events) {
+            true => Verdict::More,
+            false => Verdict::Wrong,
+        }
+    }
+
+    /// In the middle of a session it can be unknown how definitions end. If the client goes on
+    /// after the last one, nothing more belongs to them.
+    fn settle(&mut self, events: &mut Events) {
+        let Some(front) = self.waiting.front() else { return };
+        let Some(id) = front.answer.prepared_id().filter(|_| front.answer.is_unsettled()) else {
+            return;
+        };
+        self.deprecate_eof = Some(true);
+        let Some(done) = self.waiting.pop_front() else { return };
+        self.waiting_bytes -= done.statement.text.len();
+        let mut draft = events.begin(App::Mysql, Kind::Response);
+        done.statement.describe(&mut draft, Field::MysqlOperation, Field::MysqlQuery);
+        draft.number(Field::MysqlStatus, 0);
+        self.last_prepared = id;
+        self.prepared.insert(id, done.statement);
     }
 
     fn command(&mut self, body: &[u8], began_us: u64, events: &mut Events) -> Verdict {
+        if self.deprecate_eof.is_none() {
+            self.settle(events);
+        }
         let Some((&command, rest)) = body.split_first() else { return Verdict::Wrong };
         let name = wire::command_name(command);
         if name.is_empty() {
@@ -225,7 +273,9 @@ impl Mysql {
             }
             _ => (Some(Answer::ok()), Statement::of_kind(name)),
         };
-        self.ask(answer, began_us, &statement, events);
+        if !self.ask(answer, began_us, &statement, events) {
+            return Verdict::Wrong;
+        }
         // Replication, a clone of the server.
         let endless = matches!(command, 0x12 | 0x13 | 0x1e | 0x20);
         if endless { Verdict::Done } else { Verdict::More }
@@ -258,27 +308,28 @@ impl Mysql {
         self.prepared.find(id).cloned().unwrap_or_else(|| Statement::of_kind(kind))
     }
 
+    /// Reports a request; false if too many wait for their answers.
     fn ask(
         &mut self,
         answer: Option<Answer>,
         start_us: u64,
         statement: &Statement,
         events: &mut Events,
-    ) {
+    ) -> bool {
         let mut draft = events.begin(App::Mysql, Kind::Request);
         statement.describe(&mut draft, Field::MysqlOperation, Field::MysqlQuery);
         self.reported = true;
-        let Some(answer) = answer else { return };
+        let Some(answer) = answer else { return true };
         if self.waiting.len() >= MAX_WAITING {
-            // Answers cannot be told apart any more.
-            self.lose(Side::Server);
+            // As if there were a gap: begin again with the next command.
             self.searched_bytes += 1;
-            return;
+            return false;
         }
         let fits = self.waiting_bytes + statement.text.len() <= MAX_WAITING_BYTES;
         let statement = if fits { statement.clone() } else { statement.without_text() };
         self.waiting_bytes += statement.text.len();
         self.waiting.push_back(Waiting { answer, start_us, statement, at: 0 });
+        true
     }
 
     fn server_packet(
@@ -291,9 +342,10 @@ impl Mysql {
     ) -> Verdict {
         if self.phase == Phase::Start {
             let greets = sequence == 0 && self.waiting.is_empty();
-            return match wire::greeting_version(body) {
-                Some(version) if greets => {
+            return match wire::greeting(body) {
+                Some((version, capabilities)) if greets => {
                     self.version = kept_name(version);
+                    self.server_capabilities = capabilities;
                     self.phase = Phase::Greeted;
                     Verdict::More
                 }
@@ -375,7 +427,7 @@ impl Mysql {
         self.reported = true;
     }
 
-    fn lose(&mut self, from: Side) {
+    fn lose(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.phase = Phase::Commands;
@@ -384,7 +436,6 @@ impl Mysql {
         for inbox in &mut self.inboxes {
             *inbox = Inbox::default();
         }
-        let _ = from;
     }
 
     /// Whether the bytes can be decoded again.
@@ -403,7 +454,12 @@ impl StreamDecoder for Mysql {
     fn data(&mut self, from: Side, bytes: &[u8], now_us: u64, events: &mut Events) -> Verdict {
         if self.lost[from.index()] && !self.is_found(from, bytes) {
             let given_up = self.searched_bytes > MAX_SEARCH_BYTES;
-            return if given_up { Verdict::Done } else { Verdict::More };
+            let unknown = !self.reported && self.searched_bytes > MAX_UNKNOWN_BYTES;
+            return match (given_up, unknown) {
+                (_, true) => Verdict::Wrong,
+                (true, _) => Verdict::Done,
+                _ => Verdict::More,
+            };
         }
         let mut inbox = std::mem::take(&mut self.inboxes[from.index()]);
         let verdict = self.packets(&mut inbox, from, bytes, now_us, events);
@@ -417,7 +473,7 @@ impl StreamDecoder for Mysql {
         let inside = self.inboxes[from.index()].lose(lost_bytes);
         if !inside && !self.lost[from.index()] {
             self.searched_bytes += lost_bytes.clamp(1, 1_500);
-            self.lose(from);
+            self.lose();
         }
         Verdict::More
     }
@@ -448,11 +504,7 @@ impl StreamDecoder for Mysql {
 
 /// Whether a body can be that of a command.
 fn is_command(body: &[u8]) -> bool {
-    match body {
-        [1 | 9 | 14 | 0x1f] => true,
-        [2..=4 | 0x11 | 0x16..=0x1c | 0xfa, _, ..] => true,
-        _ => false,
-    }
+    matches!(body, [1 | 9 | 14 | 0x1f] | [2..=4 | 0x11 | 0x16..=0x1c | 0xfa, _, ..])
 }
 
 /// Whether bytes begin with the packet of a command.
@@ -460,7 +512,7 @@ fn is_command_packet(bytes: &[u8]) -> bool {
     let Some((&[a, b, c, sequence], body)) = bytes.split_first_chunk() else { return false };
     let length = u32::from_le_bytes([a, b, c, 0]) as usize;
     let body = body.get(..length).unwrap_or(body);
-    sequence == 0 && length > 0 && is_command(body) && body.len() == length.min(body.len())
+    sequence == 0 && length > 0 && is_command(body)
 }
 
 fn kept_name(name: &[u8]) -> Name {

@@ -95,10 +95,22 @@ pub fn guess(bytes: &[u8], from: Side) -> Guess {
     }
 }
 
-/// Version of the server's greeting.
-pub(super) fn greeting_version(body: &[u8]) -> Option<&[u8]> {
-    let version = body.strip_prefix(&[10])?;
-    version.split(|&byte| byte == 0).next().filter(|version| !version.is_empty())
+/// Version of the server's greeting, and its capabilities where they are complete.
+pub(super) fn greeting(body: &[u8]) -> Option<(&[u8], Option<u64>)> {
+    let rest = body.strip_prefix(&[10])?;
+    let end = rest.iter().position(|&byte| byte == 0).filter(|&end| end > 0)?;
+    let version = rest.get(..end)?;
+    // Thread (4), authentication (8), a filler, then the lower half.
+    let number = |at: usize| {
+        let word = rest.get(end + 1 + at..)?.first_chunk::<2>()?;
+        Some(u64::from(u16::from_le_bytes(*word)))
+    };
+    let capabilities = || {
+        let standard = number(13)? | number(18)? << 16;
+        let more = if standard & MYSQL == 0 { number(27)? | number(29)? << 16 } else { 0 };
+        Some(standard | more << 32)
+    };
+    Some((version, capabilities()))
 }
 
 /// What a client says when it logs in.

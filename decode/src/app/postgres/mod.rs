@@ -39,6 +39,9 @@ use super::statement::{Prepared, Statement};
 /// Bytes skipped in search of a message after gaps; more end decoding.
 const MAX_SEARCH_BYTES: u64 = 16 << 20;
 
+/// Likewise before anything was recognised.
+const MAX_UNKNOWN_BYTES: u64 = 64 << 10;
+
 type Name = Option<Box<[u8]>>;
 
 /// Decoder of one connection.
@@ -80,19 +83,19 @@ impl Postgres {
         &mut self,
         inbox: &mut Inbox<5>,
         from: Side,
-        mut bytes: &[u8],
+        bytes: &mut &[u8],
         now_us: u64,
         events: &mut Events,
     ) -> Verdict {
         loop {
             if !inbox.is_open() {
                 if from == Side::Server && self.one_byte {
-                    match self.encryption_answer(&mut bytes) {
+                    match self.encryption_answer(bytes) {
                         Some(verdict) => return verdict,
                         None => continue,
                     }
                 }
-                let Some(head) = inbox.take_head(&mut bytes, now_us) else { break };
+                let Some(head) = inbox.take_head(bytes, now_us) else { break };
                 let Some((length, keep)) = self.limits(from, head) else {
                     return self.out_of_step(inbox, from);
                 };
@@ -100,7 +103,7 @@ impl Postgres {
             }
             let began_us = inbox.begun_us();
             let [kind, rest @ ..] = inbox.head();
-            let Some(body) = inbox.take_body(&mut bytes) else { break };
+            let Some(body) = inbox.take_body(bytes) else { break };
             let verdict = match from {
                 Side::Client if kind == 0 => self.startup_message(rest[3], body, began_us, events),
                 Side::Client => self.client_message(kind, body, began_us, events),
@@ -146,8 +149,10 @@ impl Postgres {
     }
 
     fn out_of_step(&mut self, inbox: &mut Inbox<5>, from: Side) -> Verdict {
-        if self.searched_bytes > 0 {
-            // Picked up at the wrong place after a gap.
+        if self.searched_bytes > 0 || from == Side::Server && !self.reported {
+            // Picked up at the wrong place after a gap, or within a result when the connection was
+            // first seen.
+            self.searched_bytes += 1;
             *inbox = Inbox::default();
             self.lose(from);
             return Verdict::More;
@@ -417,6 +422,15 @@ impl Postgres {
         None
     }
 
+    /// Whether to search on.
+    fn patience(&self) -> Verdict {
+        match self.searched_bytes {
+            MAX_SEARCH_BYTES.. => Verdict::Done,
+            MAX_UNKNOWN_BYTES.. if !self.reported => Verdict::Wrong,
+            _ => Verdict::More,
+        }
+    }
+
     /// What of the bytes can be decoded while a side is lost.
     fn search<'a>(&mut self, from: Side, bytes: &'a [u8]) -> Option<&'a [u8]> {
         self.searched_bytes += bytes.len() as u64;
@@ -433,18 +447,21 @@ impl Postgres {
 
 impl StreamDecoder for Postgres {
     fn data(&mut self, from: Side, bytes: &[u8], now_us: u64, events: &mut Events) -> Verdict {
-        let mut bytes = bytes;
-        if self.lost[from.index()] {
-            match self.search(from, bytes) {
-                Some(found) => bytes = found,
-                None if self.searched_bytes > MAX_SEARCH_BYTES => return Verdict::Done,
-                None => return Verdict::More,
+        let mut rest = bytes;
+        loop {
+            if self.lost[from.index()] {
+                let Some(found) = self.search(from, rest) else { return self.patience() };
+                rest = found;
+            }
+            let mut inbox = std::mem::take(&mut self.inboxes[from.index()]);
+            let verdict = self.messages(&mut inbox, from, &mut rest, now_us, events);
+            self.inboxes[from.index()] = inbox;
+            // What the server sent behind a place that was no message can still be searched.
+            let again = self.lost[1] && from == Side::Server && !rest.is_empty();
+            if verdict != Verdict::More || !again {
+                return verdict;
             }
         }
-        let mut inbox = std::mem::take(&mut self.inboxes[from.index()]);
-        let verdict = self.messages(&mut inbox, from, bytes, now_us, events);
-        self.inboxes[from.index()] = inbox;
-        verdict
     }
 
     fn gap(&mut self, from: Side, lost_bytes: u64, _now_us: u64, _: &mut Events) -> Verdict {

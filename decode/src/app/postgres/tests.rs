@@ -305,11 +305,27 @@ fn after_a_gap_both_sides_are_found_again() {
 fn a_search_without_end_is_given_up() {
     let mut decoder = Postgres::new();
     let mut events = Events::default();
+    let _ = decoder.data(Side::Client, &query("select 1"), 0, &mut events);
     let _ = decoder.gap(Side::Server, 1, 0, &mut events);
     let noise = vec![b'x'; 1 << 20];
     let ends =
         (0..20).position(|_| decoder.data(Side::Server, &noise, 1, &mut events) == Verdict::Done);
     assert_eq!(ends, Some(15));
+}
+
+#[test]
+fn a_connection_first_seen_within_a_result_is_found_at_its_end() {
+    let mut decoder = Postgres::new();
+    let mut events = Events::default();
+    let rest = [&[7; 100][..], &tag("SELECT 1"), &ready()].concat();
+    assert_eq!(decoder.data(Side::Server, &rest, 0, &mut events), Verdict::More);
+    let _ = decoder.data(Side::Client, &query("select 1"), 5, &mut events);
+    let answer = [tag("SELECT 1"), ready()].concat();
+    let _ = decoder.data(Side::Server, &answer, 7, &mut events);
+    assert_eq!(events.get(1).unwrap().latency_us, Some(2));
+    let mut other = Postgres::new();
+    let verdicts = [1, 2].map(|_| other.data(Side::Server, &[7; 40_000], 0, &mut events));
+    assert_eq!(verdicts, [Verdict::More, Verdict::Wrong]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub fn guess(bytes: &[u8], from: Side) -> Guess {
                 return if length_fits { Guess::Maybe } else { Guess::No };
             };
             match startup(head) {
-                Some((length, SSL | GSS)) if length == 8 => Guess::Yes,
+                Some((8, SSL | GSS)) => Guess::Yes,
                 Some((length, CANCEL)) if length >= 16 => Guess::Yes,
                 Some((length, code)) if code >> 16 == 3 && code & 0xffff < 16 && length >= 14 => {
                     Guess::Yes
