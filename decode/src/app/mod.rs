@@ -13,6 +13,7 @@ pub mod mysql;
 mod pending;
 pub mod postgres;
 pub mod redis;
+pub mod sip;
 pub mod smtp;
 pub mod sql;
 mod statement;
