@@ -42,11 +42,6 @@ pub(super) enum Taken {
 }
 
 impl Requests {
-    /// True between commands.
-    pub(super) fn is_idle(&self) -> bool {
-        self.left == 0
-    }
-
     /// Time of the first byte of the command.
     pub(super) fn begun_us(&self) -> u64 {
         self.begun_us

@@ -110,15 +110,14 @@ fn uris_are_without_passwords_parameters_and_tags() {
 
 #[test]
 fn messages_on_a_stream_are_set_apart_by_their_lengths() {
-    let bytes =
-        [&invite("Content-Length: 13\r\n"), "BYE sip:x SIP/", "\r\n\r\n", &invite("l: 0\r\n")];
+    // The first body has 13 bytes and looks like a message; then comes a line that keeps alive.
+    let first = invite("Content-Length: 13\r\n");
+    let bytes = [&first, "BYE sip:x SIP", "\r\n\r\n", &invite("l: 0\r\n")];
     let asked = format!("> method=INVITE {CALL} user_agent=phone/1 call_id=c1@a");
     let told = format!("< 9 method=INVITE status_code=486 {CALL} user_agent=pbx/2 call_id=c1@a");
-    // The body has 13 bytes, and the one that is left over is out of step.
-    let body_fits = bytes.concat().replace("SIP/\r\n", "SIP\r\n");
     expect(
         Sip::new,
-        &[client(body_fits, 1), server(answer("486 Busy", "1 INVITE"), 10)],
+        &[client(bytes.concat(), 1), server(answer("486 Busy", "1 INVITE"), 10)],
         &[&asked, &asked, &told],
     );
 }
@@ -212,6 +211,6 @@ proptest! {
         let mut events = Events::default();
         let verdict = super::datagram(&datagram, &mut Pending::new(8), &mut events);
         prop_assert!(verdict == Verdict::More || events.is_empty());
-        guess(&payload);
+        let _ = guess(&payload);
     }
 }

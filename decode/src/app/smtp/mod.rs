@@ -136,7 +136,7 @@ impl Smtp {
         Self::default()
     }
 
-    fn from_client(&mut self, mut bytes: &[u8], now_us: u64, events: &mut Events) -> Verdict {
+    fn client_bytes(&mut self, mut bytes: &[u8], now_us: u64, events: &mut Events) -> Verdict {
         while !bytes.is_empty() {
             match self.mode {
                 Mode::Unread => return Verdict::More,
@@ -278,7 +278,7 @@ impl Smtp {
         }
     }
 
-    fn from_server(&mut self, mut bytes: &[u8], now_us: u64, events: &mut Events) -> Verdict {
+    fn server_bytes(&mut self, mut bytes: &[u8], now_us: u64, events: &mut Events) -> Verdict {
         while !bytes.is_empty() {
             let mut line = std::mem::take(&mut self.server_line);
             let taken = line.take(&mut bytes, MAX_REPLY_BYTES, now_us);
@@ -346,7 +346,7 @@ impl Smtp {
                     start.is_some_and(|start| start.eq_ignore_ascii_case(verb))
                         && matches!(next, Some(b' ' | b'\r' | b'\n'))
                 };
-                self.replied && VERBS.iter().any(|verb| begins(verb))
+                self.replied && VERBS.iter().any(begins)
             }
             Side::Server => bytes.get(..4).and_then(reply_code).is_some(),
         };
@@ -361,8 +361,8 @@ impl StreamDecoder for Smtp {
             return Verdict::More;
         }
         match from {
-            Side::Client => self.from_client(bytes, now_us, events),
-            Side::Server => self.from_server(bytes, now_us, events),
+            Side::Client => self.client_bytes(bytes, now_us, events),
+            Side::Server => self.server_bytes(bytes, now_us, events),
         }
     }
 
