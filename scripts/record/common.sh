@@ -60,10 +60,11 @@ wait_for_port() {
 }
 
 capture() {
+    rm -f "$work/tcpdump.log"
     capture_file=$1
     mkdir -p "$(dirname "$capture_file")"
     # Written elsewhere first: tcpdump gives up its rights, and a failed run leaves the old file.
-    ip netns exec "$client_ns" tcpdump -i veth0 -U -s 0 -Z root -w "$work/capture.pcap" "$2" \
+    ip netns exec "$client_ns" tcpdump -i veth0 --immediate-mode -U -s 0 -Z root -w "$work/capture.pcap" "$2" \
         2>"$work/tcpdump.log" &
     capture_pid=$!
     local tries

@@ -18,7 +18,7 @@ pub mod smtp;
 pub mod sql;
 mod statement;
 #[cfg(test)]
-#[path = "../../tests/databases/transcript.rs"]
+#[path = "../../tests/conversations/transcript.rs"]
 mod transcript;
 
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
