@@ -60,6 +60,7 @@ wait_for_port() {
 }
 
 capture() {
+    rm -f "$work/tcpdump.log"
     capture_file=$1
     mkdir -p "$(dirname "$capture_file")"
     # Written elsewhere first: tcpdump gives up its rights, and a failed run leaves the old file.

@@ -28,6 +28,18 @@ mod streams;
 mod talk;
 mod text;
 pub mod tls;
+mod kept;
+pub mod mysql;
+mod pending;
+pub mod postgres;
+pub mod redis;
+pub mod sip;
+pub mod smtp;
+pub mod sql;
+mod statement;
+#[cfg(test)]
+#[path = "../../tests/conversations/transcript.rs"]
+mod transcript;
 
 pub use budget::Budget;
 pub use conversation::{Interest, MAX_CONVERSATION_BYTES, Peer, TcpConversation};

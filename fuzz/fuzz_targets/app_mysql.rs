@@ -1,0 +1,10 @@
+//! Any bytes of both sides, gaps and ends leave the MySQL decoder within its bounds.
+//! Input: see `conversation`.
+#![no_main]
+
+mod conversation;
+
+use decode::app::mysql::{Mysql, guess};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| conversation::play(input, &mut Mysql::new(), guess, 128 << 10));
