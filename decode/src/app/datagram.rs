@@ -13,12 +13,17 @@
 //! so that a damaged datagram ends nothing; a conversation of which the first 4 payloads were not
 //! recognised gets no further look.
 //!
+//! Before a conversation is dropped, [`UdpState::release`] gives its bytes back to the budget. For
+//! a protocol that has to remember there may be no room: then its conversation is not decoded, and
+//! counted in [`Budget::refused`].
+//!
 //! To add a protocol: a variant of [`UdpApp`] with its line in each function of it, in
 //! [`BY_CONTENT`], and in [`UdpState::decode`]. One that keeps a state gets a boxed field in
 //! [`UdpState`].
 
-use super::{App, Classify, Datagram, Events, Guess, Pending, Verdict};
-use super::{dhcp, dhcpv6, dns, mdns, radius};
+use super::quic::Quic;
+use super::{App, Budget, Classify, Datagram, Events, Guess, Pending, Verdict};
+use super::{dhcp, dhcpv6, dns, mdns, quic, radius, sip};
 
 /// Payloads that nobody recognises before a conversation is given up.
 const MAX_UNKNOWN: u8 = 4;
@@ -48,18 +53,24 @@ enum UdpApp {
     Dhcp,
     Dhcpv6,
     Radius,
+    Sip,
+    Quic,
 }
 
 /// In the order in which they are asked, the strictest first. Multicast DNS looks like DNS and is
 /// told by its port alone.
-const BY_CONTENT: [UdpApp; 4] = [UdpApp::Dhcp, UdpApp::Dns, UdpApp::Radius, UdpApp::Dhcpv6];
+const BY_CONTENT: [UdpApp; 6] =
+    [UdpApp::Quic, UdpApp::Dhcp, UdpApp::Sip, UdpApp::Dns, UdpApp::Radius, UdpApp::Dhcpv6];
 
 impl UdpApp {
     fn by_port(port: u16, ports: &UdpPorts) -> Option<Self> {
         Some(match port {
             _ if port == ports.dns => Self::Dns,
             _ if ports.radius.contains(&port) => Self::Radius,
+            _ if ports.classify == Classify::Ports && port != 67 && port != 68 => return None,
             67 | 68 => Self::Dhcp,
+            443 => Self::Quic,
+            5060 => Self::Sip,
             546 | 547 => Self::Dhcpv6,
             mdns::PORT => Self::Mdns,
             _ => return None,
@@ -83,6 +94,8 @@ impl UdpApp {
             Self::Dhcp => dhcp::guess(payload),
             Self::Dhcpv6 => dhcpv6::guess(payload),
             Self::Radius => radius::guess(payload),
+            Self::Sip => sip::guess(payload),
+            Self::Quic => quic::guess(payload),
         }
     }
 
@@ -93,6 +106,8 @@ impl UdpApp {
             Self::Dhcp => App::Dhcp,
             Self::Dhcpv6 => App::Dhcpv6,
             Self::Radius => App::Radius,
+            Self::Sip => App::Sip,
+            Self::Quic => App::Quic,
         }
     }
 }
@@ -105,7 +120,24 @@ pub struct UdpState {
     stage: Stage,
     /// Payloads that nobody recognised, while none was.
     unknown: u8,
+    /// Bytes that the budget counts for this conversation.
+    charged: u32,
+    memory: Option<Box<Memory>>,
 }
+
+/// What a protocol remembers of a conversation.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Until the hello is known.
+    quic: Quic,
+    /// What holds for the conversation.
+    facts: Events,
+}
+
+/// What is charged for a QUIC conversation whose hello is not whole, and for one whose is: bounds
+/// of what they take.
+const QUIC_BYTES: usize = 12 * 1024;
+const QUIC_FACTS_BYTES: usize = 2 * 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
@@ -136,7 +168,44 @@ impl UdpState {
 
     /// Adds what holds for the conversation as a whole, as at most one event of kind
     /// [`Facts`](super::Kind::Facts). The protocols of single messages have none.
-    pub fn facts(&self, _events: &mut Events) {}
+    pub fn facts(&self, events: &mut Events) {
+        if let Some(facts) = self.memory.as_ref().and_then(|memory| memory.facts.get(0)) {
+            events.push(&facts);
+        }
+    }
+
+    /// Gives all bytes back; nothing is decoded any more.
+    pub fn release(&mut self, budget: &mut Budget) {
+        self.memory = None;
+        self.stage = Stage::Over;
+        budget.recharge(&mut self.charged, 0);
+    }
+
+    /// Goes on with QUIC, if there is room for what it has to remember.
+    fn quic(&mut self, datagram: &Datagram<'_>, budget: &mut Budget) -> Verdict {
+        if self.memory.is_none() {
+            if !budget.recharge(&mut self.charged, QUIC_BYTES) {
+                budget.recharge(&mut self.charged, 0);
+                budget.refuse();
+                return Verdict::Done;
+            }
+            self.memory = Some(Box::default());
+        }
+        let Some(memory) = &mut self.memory else { return Verdict::Done };
+        let verdict = memory.quic.datagram(datagram, &mut memory.facts);
+        match verdict {
+            Verdict::More => {}
+            Verdict::Done => {
+                memory.quic = Quic::new();
+                budget.recharge(&mut self.charged, QUIC_FACTS_BYTES);
+            }
+            Verdict::Wrong => {
+                self.memory = None;
+                budget.recharge(&mut self.charged, 0);
+            }
+        }
+        verdict
+    }
 
     fn decode(
         &mut self,
@@ -144,6 +213,7 @@ impl UdpState {
         datagram: &Datagram<'_>,
         ports: &UdpPorts,
         pending: &mut Pending,
+        budget: &mut Budget,
         events: &mut Events,
     ) -> Verdict {
         match app {
@@ -152,6 +222,8 @@ impl UdpState {
             UdpApp::Dhcp => dhcp::datagram(datagram, pending, events),
             UdpApp::Dhcpv6 => dhcpv6::datagram(datagram, pending, events),
             UdpApp::Radius => radius::datagram(datagram, pending, events),
+            UdpApp::Sip => sip::datagram(datagram, pending, events),
+            UdpApp::Quic => self.quic(datagram, budget),
         }
     }
 
@@ -174,6 +246,7 @@ pub fn datagram(
     datagram: &Datagram<'_>,
     ports: &UdpPorts,
     pending: &mut Pending,
+    budget: &mut Budget,
     events: &mut Events,
 ) {
     if state.stage == Stage::New {
@@ -190,7 +263,7 @@ pub fn datagram(
         false => None,
     };
     if let Some(app) = by_content.or(state.app) {
-        let verdict = state.decode(app, datagram, ports, pending, events);
+        let verdict = state.decode(app, datagram, ports, pending, budget, events);
         if state.settle(app, verdict) || state.stage == Stage::Settled {
             return;
         }
@@ -216,6 +289,7 @@ mod tests {
         state: UdpState,
         ports: UdpPorts,
         pending: Pending,
+        budget: Budget,
         events: Events,
     }
 
@@ -225,6 +299,7 @@ mod tests {
                 state: UdpState::default(),
                 ports: UdpPorts { classify, ..UdpPorts::default() },
                 pending: Pending::new(64),
+                budget: Budget::new(1 << 20),
                 events: Events::default(),
             }
         }
@@ -232,7 +307,8 @@ mod tests {
         fn send(&mut self, src_port: u16, dst_port: u16, payload: &[u8]) -> Option<App> {
             let packet =
                 Datagram { payload, src_port, dst_port, conversation: 0x1234, now_us: 1_000 };
-            datagram(&mut self.state, &packet, &self.ports, &mut self.pending, &mut self.events);
+            let Self { state, ports, pending, budget, events } = self;
+            datagram(state, &packet, ports, pending, budget, events);
             self.state.app()
         }
     }
@@ -253,11 +329,22 @@ mod tests {
             (1813, 53, Some(App::Dns)),
             (40_000, 1813, Some(App::Radius)),
             (68, 67, Some(App::Dhcp)),
-            (547, 546, Some(App::Dhcpv6)),
-            (5353, 5353, Some(App::Mdns)),
-            (80, 5353, Some(App::Mdns)),
         ] {
-            assert_eq!(Fixture::new(Classify::Ports).send(src, dst, b""), expected, "{src} {dst}");
+            for classify in [Classify::Ports, Classify::Content] {
+                assert_eq!(Fixture::new(classify).send(src, dst, b""), expected, "{src} {dst}");
+            }
+        }
+        // Protocols that the original did not know.
+        for (src, dst, expected) in [
+            (547, 546, App::Dhcpv6),
+            (5353, 5353, App::Mdns),
+            (80, 5353, App::Mdns),
+            (50_000, 443, App::Quic),
+            (5060, 5060, App::Sip),
+        ] {
+            let send = |classify| Fixture::new(classify).send(src, dst, b"");
+            assert_eq!(send(Classify::Content), Some(expected), "{src} {dst}");
+            assert_eq!(send(Classify::Ports), None, "{src} {dst}");
         }
     }
 

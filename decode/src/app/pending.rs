@@ -22,6 +22,12 @@ struct Slot {
     asked_us: u64,
 }
 
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pending({} slots)", self.slots.len())
+    }
+}
+
 impl Pending {
     /// Room for about `capacity` questions, rounded up to a power of two of at least 8.
     #[must_use]

@@ -1,6 +1,9 @@
 //! The stream decoders, one line each.
 
-use super::{App, Events, Guess, Side, StreamDecoder, Verdict, http1, tls};
+use super::{
+    App, Events, Guess, Side, StreamDecoder, Verdict, dns, http1, http2, mysql, postgres, redis,
+    sip, smtp, ssh, tls,
+};
 
 /// Whether the first bytes of a side look like a protocol.
 type GuessFn = fn(&[u8], Side) -> Guess;
@@ -63,6 +66,14 @@ macro_rules! decoders {
 
 // A protocol is added here: its name in `App`, its decoder with `new()`, its `guess`.
 decoders! {
-    Http: http1::Http, http1::guess;
     Tls: tls::Tls, tls::guess;
+    Http: http1::Http, http1::guess;
+    Http2: http2::Http2, http2::guess;
+    Ssh: ssh::Ssh, ssh::guess;
+    Redis: redis::Redis, redis::guess;
+    Postgres: postgres::Postgres, postgres::guess;
+    Mysql: mysql::Mysql, mysql::guess;
+    Smtp: smtp::Smtp, smtp::guess;
+    Sip: sip::Sip, sip::guess_stream;
+    Dns: dns::Stream, dns::guess_stream;
 }

@@ -1,7 +1,7 @@
 //! Questions that nobody answers: memory stays, a counter tells.
 
 use decode::app::datagram::{UdpPorts, UdpState, datagram};
-use decode::app::{Datagram, Events, Pending};
+use decode::app::{Budget, Datagram, Events, Pending};
 
 use crate::dns::{header, question};
 
@@ -12,7 +12,14 @@ fn ask(pending: &mut Pending, events: &mut Events, conversation: u64, id: u16) {
     let query =
         Datagram { payload: &payload, src_port: 40_000, dst_port: 53, conversation, now_us: 1 };
     events.clear();
-    datagram(&mut UdpState::default(), &query, &UdpPorts::default(), pending, events);
+    datagram(
+        &mut UdpState::default(),
+        &query,
+        &UdpPorts::default(),
+        pending,
+        &mut Budget::new(1 << 20),
+        events,
+    );
     assert_eq!(events.len(), 1);
 }
 

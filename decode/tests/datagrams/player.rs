@@ -8,7 +8,7 @@ use std::path::Path;
 use decode::app::datagram::{UdpPorts, UdpState, datagram};
 use decode::app::dns::Stream;
 use decode::app::{
-    Datagram, EventView, Events, Kind, Pending, Side, StreamDecoder, Value, Verdict,
+    Budget, Datagram, EventView, Events, Kind, Pending, Side, StreamDecoder, Value, Verdict,
 };
 use decode::fragments::Reassembler;
 use decode::{Frame, Link, Outcome, Packet, parse};
@@ -133,7 +133,8 @@ impl Player {
                     now_us,
                 };
                 let state = self.udp.entry(conversation).or_default();
-                datagram(state, &input, &self.ports, &mut self.pending, &mut self.events);
+                let budget = &mut Budget::new(1 << 20);
+                datagram(state, &input, &self.ports, &mut self.pending, budget, &mut self.events);
             }
             6 if !payload.is_empty() => {
                 let new = || (src, Stream::new());

@@ -2,7 +2,7 @@
 
 use decode::app::datagram::{UdpPorts, UdpState, datagram};
 use decode::app::dns::Stream;
-use decode::app::{Datagram, Events, Pending, Side, StreamDecoder, Verdict};
+use decode::app::{Budget, Datagram, Events, Pending, Side, StreamDecoder, Verdict};
 use proptest::prelude::*;
 
 use crate::dns::{header, question, record};
@@ -54,7 +54,8 @@ proptest! {
             let input = Datagram {
                 payload, src_port: 40_001, dst_port: *port, conversation: 3, now_us: *now_us,
             };
-            datagram(&mut state, &input, &UdpPorts::default(), &mut pending, &mut events);
+            let (ports, budget) = (UdpPorts::default(), &mut Budget::new(1 << 20));
+            datagram(&mut state, &input, &ports, &mut pending, budget, &mut events);
         }
         prop_assert!(events.len() <= datagrams.len());
     }

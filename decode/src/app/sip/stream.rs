@@ -24,7 +24,7 @@ struct Half {
 }
 
 /// Decoder of one connection; either end asks and answers. Less than 48 KiB in all.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Sip {
     halves: [Half; 2],
     pending: Option<Pending>,
