@@ -13,9 +13,8 @@
 //! so that a damaged datagram ends nothing; a conversation of which the first 4 payloads were not
 //! recognised gets no further look.
 //!
-//! To add a protocol: a variant of [`UdpApp`] with its line in each function of it, in
-//! [`BY_CONTENT`], and in [`UdpState::decode`]. One that keeps a state gets a boxed field in
-//! [`UdpState`].
+//! To add a protocol: a variant of `UdpApp` with its line in each function of it, in `BY_CONTENT`,
+//! and in `UdpState::decode`. One that keeps a state gets a boxed field in [`UdpState`].
 
 use super::classify::Classify;
 use super::{App, Datagram, Events, Guess, Pending, Verdict};
