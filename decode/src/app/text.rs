@@ -55,16 +55,10 @@ impl TextBuf {
 
     /// Appends a number without leading zeros.
     pub(crate) fn push_decimal(&mut self, number: u16) {
-        let mut digits = [b'0'; 5];
-        let (mut rest, mut used) = (number, 0);
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            (rest, used) = (rest / 10, used + 1);
-            if rest == 0 {
-                break;
-            }
+        if number >= 10 {
+            self.push_decimal(number / 10);
         }
-        self.push(digits.get(digits.len() - used..).unwrap_or_default());
+        self.push_byte(b'0' + (number % 10) as u8);
     }
 
     /// Appends two hexadecimal digits in lower case.
