@@ -31,7 +31,7 @@ fn read(bytes: &[u8]) {
         let datagram =
             Datagram { payload: bytes, src_port, dst_port, conversation: 1, now_us: 1_000 };
         let before = events.len();
-        let verdict = dns::datagram(&datagram, 53, &mut pending, &mut events);
+        let verdict = dns::datagram(&datagram, &[53], &mut pending, &mut events);
         assert!(verdict != Verdict::Wrong || events.len() == before);
         let before = events.len();
         let verdict = mdns::datagram(&datagram, &mut events);
