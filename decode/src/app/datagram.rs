@@ -31,8 +31,8 @@ const MAX_UNKNOWN: u8 = 4;
 /// What the user says about UDP ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UdpPorts {
-    /// Port of DNS servers, instead of 53 (`--dns-port`).
-    pub dns: u16,
+    /// Ports of DNS servers, instead of 53 (`--dns-port`).
+    pub dns: Vec<u16>,
     /// Ports of RADIUS servers, instead of 1812 and 1813 (`--radius-port`).
     pub radius: Vec<u16>,
     /// What may decide besides ports.
@@ -41,7 +41,7 @@ pub struct UdpPorts {
 
 impl Default for UdpPorts {
     fn default() -> Self {
-        Self { dns: 53, radius: radius::PORTS.to_vec(), classify: Classify::default() }
+        Self { dns: vec![53], radius: radius::PORTS.to_vec(), classify: Classify::default() }
     }
 }
 
@@ -65,7 +65,7 @@ const BY_CONTENT: [UdpApp; 6] =
 impl UdpApp {
     fn by_port(port: u16, ports: &UdpPorts) -> Option<Self> {
         Some(match port {
-            _ if port == ports.dns => Self::Dns,
+            _ if ports.dns.contains(&port) => Self::Dns,
             _ if ports.radius.contains(&port) => Self::Radius,
             _ if ports.classify == Classify::Ports && port != 67 && port != 68 => return None,
             67 | 68 => Self::Dhcp,
@@ -217,7 +217,7 @@ impl UdpState {
         events: &mut Events,
     ) -> Verdict {
         match app {
-            UdpApp::Dns => dns::datagram(datagram, ports.dns, pending, events),
+            UdpApp::Dns => dns::datagram(datagram, &ports.dns, pending, events),
             UdpApp::Mdns => mdns::datagram(datagram, events),
             UdpApp::Dhcp => dhcp::datagram(datagram, pending, events),
             UdpApp::Dhcpv6 => dhcpv6::datagram(datagram, pending, events),
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn configured_ports_come_before_well_known_ones() {
         let mut fixture = Fixture::new(Classify::Ports);
-        fixture.ports = UdpPorts { dns: 5353, radius: vec![67], classify: Classify::Ports };
+        fixture.ports = UdpPorts { dns: vec![5353], radius: vec![67], classify: Classify::Ports };
         assert_eq!(fixture.send(5353, 40_000, b""), Some(App::Dns));
         fixture.state = UdpState::default();
         assert_eq!(fixture.send(67, 40_000, b""), Some(App::Radius));

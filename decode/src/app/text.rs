@@ -55,14 +55,10 @@ impl TextBuf {
 
     /// Appends a number without leading zeros.
     pub(crate) fn push_decimal(&mut self, number: u16) {
-        let mut divisor = 1;
-        while number / divisor >= 10 {
-            divisor *= 10;
+        if number >= 10 {
+            self.push_decimal(number / 10);
         }
-        while divisor > 0 {
-            self.push_byte(b'0' + (number / divisor % 10) as u8);
-            divisor /= 10;
-        }
+        self.push_byte(b'0' + (number % 10) as u8);
     }
 
     /// Appends two hexadecimal digits in lower case.
@@ -76,10 +72,17 @@ impl TextBuf {
     /// 5.1), bytes that are not printable become `\DDD`. With `utf8`, what is valid UTF-8 counts as
     /// printable, as it is in multicast DNS (RFC 6762 section 16).
     pub(crate) fn push_label(&mut self, label: &[u8], utf8: bool) {
-        if !utf8 {
+        // Without early return, so that it is done for many bytes at a time.
+        if label.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
+            self.push(label);
+        } else if utf8 {
+            self.push_utf8_label(label);
+        } else {
             label.iter().for_each(|&byte| self.push_label_byte(byte));
-            return;
         }
+    }
+
+    fn push_utf8_label(&mut self, label: &[u8]) {
         for chunk in label.utf8_chunks() {
             for character in chunk.valid().chars() {
                 if character.is_control() || character.is_ascii() {
@@ -97,10 +100,15 @@ impl TextBuf {
     fn push_label_byte(&mut self, byte: u8) {
         match byte {
             b'.' | b'\\' => self.push(&[b'\\', byte]),
-            b' '..=b'~' => self.push_byte(byte),
+            _ if is_plain(byte) => self.push_byte(byte),
             _ => self.push(&[b'\\', b'0' + byte / 100, b'0' + byte / 10 % 10, b'0' + byte % 10]),
         }
     }
+}
+
+/// Printable, and without a meaning of its own in a name.
+fn is_plain(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) & (byte != b'.') & (byte != b'\\')
 }
 
 impl fmt::Write for TextBuf {

@@ -40,7 +40,7 @@ const REQUEST: &str = "dns Request query=example.org query_type=1 type=A";
 
 fn send(sender: &mut Sender, ports: [u16; 2], now_us: u64, payload: &[u8]) -> Vec<String> {
     sender.send(ports, now_us, payload, |datagram, pending, events| {
-        dns::datagram(datagram, 53, pending, events)
+        dns::datagram(datagram, &[53], pending, events)
     })
 }
 
@@ -82,7 +82,7 @@ fn the_configured_port_tells_the_client() {
     let mut sender = Sender::new();
     let decode = |sender: &mut Sender, ports, now_us, payload: &[u8]| {
         sender.send(ports, now_us, payload, |datagram, pending, events| {
-            dns::datagram(datagram, 5353, pending, events)
+            dns::datagram(datagram, &[5353], pending, events)
         })
     };
     assert_eq!(decode(&mut sender, [40_000, 5353], 0, &query()), [REQUEST]);

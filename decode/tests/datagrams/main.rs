@@ -7,6 +7,7 @@ mod dhcpv6;
 mod dns;
 mod dns_stream;
 mod flood;
+mod mdns;
 mod oracle;
 mod player;
 mod properties;

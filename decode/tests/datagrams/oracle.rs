@@ -89,7 +89,7 @@ proptest! {
         if is_response {
             prop_assert_eq!(guess(&bytes), Guess::Yes);
             let lines = Sender::new().send([53, 9], 0, &bytes, |datagram, pending, events| {
-                dns::datagram(datagram, 53, pending, events)
+                dns::datagram(datagram, &[53], pending, events)
             });
             let mut items: String =
                 answers.iter().map(|(_, _, (_, item))| item.as_str()).collect::<Vec<_>>().join(";");

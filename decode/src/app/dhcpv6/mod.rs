@@ -19,6 +19,9 @@ pub const MAX_RELAYS: usize = 4;
 
 /// Keeps transaction ids of DHCPv6 apart from numbers of other protocols in [`Pending`].
 const SALT: u64 = 0x6468_6370_7636;
+/// Type and transaction id.
+const HEADER_BYTES: usize = 4;
+const RECONFIGURE: u8 = 10;
 const RELAY_FORWARD: u8 = 12;
 const RELAY_REPLY: u8 = 13;
 /// Type, hops, link address, peer address.
@@ -26,77 +29,72 @@ const RELAY_HEADER_BYTES: usize = 34;
 
 /// Decodes one datagram.
 pub fn datagram(datagram: &Datagram<'_>, pending: &mut Pending, events: &mut Events) -> Verdict {
-    let mut bytes = datagram.payload;
-    for _ in 0..=MAX_RELAYS {
-        match Message::parse(bytes) {
-            Some(Message::Relayed(inner)) => bytes = inner,
-            Some(Message::Plain { message_type, transaction, options }) => {
-                let latency_us =
-                    latency_us(message_type, transaction, &options, datagram.now_us, pending);
-                report(message_type, &options, latency_us, events);
-                return Verdict::More;
-            }
-            None => return Verdict::Wrong,
+    match Message::parse(datagram.payload) {
+        Some(message) => {
+            let latency_us = latency_us(&message, datagram.now_us, pending);
+            report(&message, latency_us, events);
+            Verdict::More
         }
+        None => Verdict::Wrong,
     }
-    let outermost = datagram.payload.first().copied().unwrap_or_default();
-    report(outermost, &Options::default(), None, events);
-    Verdict::More
 }
 
 /// Whether a datagram on any port is DHCPv6: a known type, and well-formed options up to the end
-/// with one that such a message must have.
+/// with one that such a message must have; within a relay message another message.
 #[must_use]
 pub fn guess(payload: &[u8]) -> Guess {
     let (header_bytes, wanted) = match payload.first() {
         Some(&(RELAY_FORWARD | RELAY_REPLY)) => (RELAY_HEADER_BYTES, options::RELAY_MESSAGE),
-        Some(1..=11) => (4, options::CLIENT_ID),
+        Some(1..=11) => (HEADER_BYTES, options::CLIENT_ID),
         _ => return Guess::No,
     };
     let Some(bytes) = payload.get(header_bytes..) else { return Guess::No };
-    if options::are_whole_with(bytes, wanted) { Guess::Yes } else { Guess::No }
+    let is_whole = options::are_whole_with(bytes, wanted) && Message::parse(payload).is_some();
+    if is_whole { Guess::Yes } else { Guess::No }
 }
 
-enum Message<'a> {
-    Plain { message_type: u8, transaction: u32, options: Options<'a> },
-    Relayed(&'a [u8]),
+/// A message out of its relay messages.
+struct Message<'a> {
+    message_type: u8,
+    /// 24 bits.
+    transaction: u32,
+    options: Options<'a>,
 }
 
 impl<'a> Message<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let &message_type = bytes.first()?;
-        if matches!(message_type, RELAY_FORWARD | RELAY_REPLY) {
-            return Some(Self::Relayed(options::relayed(bytes.get(RELAY_HEADER_BYTES..)?)?));
+    fn parse(payload: &'a [u8]) -> Option<Self> {
+        let mut bytes = payload;
+        for _ in 0..=MAX_RELAYS {
+            let &message_type = bytes.first()?;
+            if matches!(message_type, RELAY_FORWARD | RELAY_REPLY) {
+                bytes = options::relayed(bytes.get(RELAY_HEADER_BYTES..)?)?;
+                continue;
+            }
+            word(message_type)?;
+            let (&[_, a, b, c], options) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+            let transaction = u32::from_be_bytes([0, a, b, c]);
+            return Some(Self { message_type, transaction, options: Options::parse(options) });
         }
-        let (&[_, a, b, c], options) = bytes.split_first_chunk()?;
-        word(message_type)?;
-        Some(Self::Plain {
-            message_type,
-            transaction: u32::from_be_bytes([0, a, b, c]),
-            options: Options::parse(options),
-        })
+        let &message_type = payload.first()?;
+        Some(Self { message_type, transaction: 0, options: Options::default() })
     }
 }
 
-fn latency_us(
-    message_type: u8,
-    transaction: u32,
-    options: &Options<'_>,
-    now_us: u64,
-    pending: &mut Pending,
-) -> Option<u64> {
+fn latency_us(message: &Message<'_>, now_us: u64, pending: &mut Pending) -> Option<u64> {
+    let Message { message_type, transaction, options } = message;
+    // Neither has a relay message nor a server's reconfigure a transaction.
+    if matches!(*message_type, RELAY_FORWARD | RELAY_REPLY | RECONFIGURE) {
+        return None;
+    }
     let mut client = SALT;
     for part in options.client_id.unwrap_or_default().chunks(8) {
         let mut word = [0; 8];
         word.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
         client = Pending::key(client, SALT, u64::from_be_bytes(word));
     }
-    let key = Pending::key(client, SALT, transaction.into());
-    if asks(message_type) {
-        // A server's reconfigure has no transaction, and no direct answer.
-        if message_type != RECONFIGURE {
-            pending.ask(key, now_us);
-        }
+    let key = Pending::key(client, SALT, (*transaction).into());
+    if asks(*message_type) {
+        pending.ask(key, now_us);
         return None;
     }
     let latency_us = pending.answer(key, now_us)?;
@@ -105,7 +103,8 @@ fn latency_us(
     Some(latency_us)
 }
 
-fn report(message_type: u8, options: &Options<'_>, latency_us: Option<u64>, events: &mut Events) {
+fn report(message: &Message<'_>, latency_us: Option<u64>, events: &mut Events) {
+    let &Message { message_type, ref options, .. } = message;
     let is_request = asks(message_type);
     let kind = if is_request { Kind::Request } else { Kind::Response };
     let mut draft = events.begin(App::Dhcpv6, kind);
@@ -141,8 +140,6 @@ fn report(message_type: u8, options: &Options<'_>, latency_us: Option<u64>, even
         draft.number(Field::Dhcpv6Status, status.into());
     }
 }
-
-const RECONFIGURE: u8 = 10;
 
 /// Whether a message of this type asks rather than answers.
 fn asks(message_type: u8) -> bool {

@@ -7,18 +7,18 @@ use crate::app::{Datagram, Events, Pending, Verdict};
 /// Keeps ids of DNS apart from numbers of other protocols in [`Pending`].
 const SALT: u64 = 0x646e_7300;
 
-/// Decodes one datagram. `port` is where servers listen: of a packet towards it only a query opens
-/// a question, of a packet from it only a response closes one. When both ends use the port, or
-/// neither does, the message's own QR bit decides.
+/// Decodes one datagram. `ports` is where servers listen: of a packet towards such a port only a
+/// query opens a question, of a packet from one only a response closes one. When both ends use such
+/// a port, or neither does, the message's own QR bit decides.
 pub fn datagram(
     datagram: &Datagram<'_>,
-    port: u16,
+    ports: &[u16],
     pending: &mut Pending,
     events: &mut Events,
 ) -> Verdict {
     let Some(message) = Message::parse(datagram.payload) else { return Verdict::Wrong };
-    let to_server = datagram.dst_port == port;
-    let is_decided = to_server != (datagram.src_port == port);
+    let to_server = ports.contains(&datagram.dst_port);
+    let is_decided = to_server != ports.contains(&datagram.src_port);
     let is_in_order = !is_decided || to_server != message.is_response();
     // Without a question there is no event that could have a latency.
     let mut latency_us = None;

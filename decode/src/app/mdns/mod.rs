@@ -1,7 +1,7 @@
 //! Multicast DNS (RFC 6762): who asks for what, and who announces what.
 //!
 //! A query gives a request with its first question; a message with QR set gives a response with
-//! the owner and type of its first answer and the answer text of [`dns`](super::dns), which here
+//! the owner and type of its first answer and the answer text of [`dns`], which here
 //! keeps UTF-8 and has `<target>/SRV` besides. There is no latency: answers go to everybody, carry
 //! no id, and most are not asked for.
 
