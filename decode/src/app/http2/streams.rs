@@ -49,7 +49,7 @@ impl Headers {
             _ => return,
         };
         if text.is_empty() {
-            text.extend_from_slice(&value[..value.len().min(limit)]);
+            text.extend_from_slice(cut(value, limit));
         }
     }
 
@@ -61,6 +61,13 @@ impl Headers {
         let texts = [&self.method, &self.path, &self.authority, &self.user_agent];
         texts.into_iter().map(Vec::capacity).sum()
     }
+}
+
+/// The first bytes, at most so many, without a part of a UTF-8 character at the end.
+fn cut(value: &[u8], limit: usize) -> &[u8] {
+    let continues = |at: usize| value.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let end = (limit.saturating_sub(3)..=limit).rev().find(|&at| !continues(at)).unwrap_or(limit);
+    value.get(..end).unwrap_or(value)
 }
 
 /// A decimal number of at most 9 digits.
@@ -232,5 +239,39 @@ impl Streams {
         let stream = self.open.swap_remove(place);
         self.text_bytes -= stream.text.capacity();
         self.spare = stream.text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_spares_characters_but_not_other_bytes() {
+        assert_eq!(cut(b"abc", 3), b"abc");
+        assert_eq!(cut(b"abcd", 3), b"abc");
+        assert_eq!(cut("abä".as_bytes(), 3), b"ab");
+        assert_eq!(cut("a\u{10000}".as_bytes(), 4), b"a");
+        assert_eq!(cut(&[0x80; 9], 5), [0x80; 5]);
+        assert_eq!(cut(b"", 5), b"");
+    }
+
+    #[test]
+    fn only_the_first_of_a_header_counts_and_only_numbers_are_statuses() {
+        let mut headers = Headers::default();
+        for (name, value) in [
+            (":status", "x"),
+            (":status", "70000"),
+            (":status", "201"),
+            (":status", "500"),
+            ("grpc-status", "-1"),
+            ("grpc-status", "16"),
+            (":authority", "first"),
+            ("host", "second"),
+        ] {
+            headers.take(name.as_bytes(), value.as_bytes());
+        }
+        assert_eq!((headers.status, headers.grpc_status), (Some(201), Some(16)));
+        assert_eq!(headers.authority, b"first");
     }
 }
