@@ -63,7 +63,7 @@ fn seal(version: u32, dcid: &[u8; 8], number: u16, frames: &[u8]) -> Vec<u8> {
     nonce[11] ^= number.to_be_bytes()[1];
 
     let mut payload = frames.to_vec();
-    payload.resize(payload.len().max(20), 0);
+    payload.resize(payload.len().max(1180), 0);
     let mut bytes = vec![if is_v2 { 0xd1 } else { 0xc1 }];
     bytes.extend(version.to_be_bytes());
     bytes.push(8);

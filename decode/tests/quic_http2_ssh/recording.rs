@@ -82,12 +82,17 @@ pub fn line(event: &EventView<'_>) -> String {
     texts.join(" ")
 }
 
-/// The values of some fields, packet by packet, several of one packet in a row; `None`, with a word
-/// on standard error, without `tshark`.
-pub fn tshark(name: &str, decode_as: &str, filter: &str, fields: &[&str]) -> Option<Vec<String>> {
+/// The values of each field in the packets that pass the filter, in their order; `None`, with a
+/// word on standard error, without `tshark`.
+pub fn tshark(
+    name: &str,
+    decode_as: &str,
+    filter: &str,
+    fields: &[&str],
+) -> Option<Vec<Vec<String>>> {
     let mut command = Command::new("tshark");
     command.arg("-r").arg(path(name)).args(["-d", decode_as, "-Y", filter, "-T", "fields"]);
-    command.args(["-E", "separator=,", "-E", "aggregator=,"]);
+    command.args(["-E", "separator=/t", "-E", "aggregator=,"]);
     for field in fields {
         command.args(["-e", field]);
     }
@@ -97,6 +102,12 @@ pub fn tshark(name: &str, decode_as: &str, filter: &str, fields: &[&str]) -> Opt
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let values = text.lines().flat_map(|line| line.split(','));
-    Some(values.filter(|value| !value.is_empty()).map(str::to_owned).collect())
+    let mut values = vec![Vec::new(); fields.len()];
+    for line in text.lines() {
+        for (values, column) in values.iter_mut().zip(line.split('\t')) {
+            let several = column.split(',').filter(|value| !value.is_empty());
+            values.extend(several.map(str::to_owned));
+        }
+    }
+    Some(values)
 }

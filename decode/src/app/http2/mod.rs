@@ -13,6 +13,7 @@
 mod frame;
 mod hpack;
 mod huffman;
+mod name;
 mod streams;
 mod table;
 

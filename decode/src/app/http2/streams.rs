@@ -1,5 +1,6 @@
 //! Requests on their way: what is remembered of each until its response is complete.
 
+use super::name::Name;
 use crate::app::event::{Draft, Events, Kind};
 use crate::app::field::{App, Field};
 
@@ -7,10 +8,6 @@ use crate::app::field::{App, Field};
 pub const MAX_STREAMS: usize = 64;
 /// Texts of all streams together, bytes; the oldest make room.
 pub const MAX_TEXT_BYTES: usize = 12 * 1024;
-const MAX_METHOD_BYTES: usize = 32;
-const MAX_PATH_BYTES: usize = 1024;
-const MAX_AUTHORITY_BYTES: usize = 256;
-const MAX_USER_AGENT_BYTES: usize = 512;
 
 /// The headers of one block that are reported. Each is taken once, cut to its limit.
 #[derive(Debug, Default)]
@@ -32,24 +29,24 @@ impl Headers {
     }
 
     /// Takes a header if it is one of those; all others are passed over.
-    pub fn take(&mut self, name: &[u8], value: &[u8]) {
-        let (text, limit) = match name {
-            b":method" => (&mut self.method, MAX_METHOD_BYTES),
-            b":path" => (&mut self.path, MAX_PATH_BYTES),
-            b":authority" | b"host" => (&mut self.authority, MAX_AUTHORITY_BYTES),
-            b"user-agent" => (&mut self.user_agent, MAX_USER_AGENT_BYTES),
-            b":status" => {
+    pub fn take(&mut self, name: Name, value: &[u8]) {
+        let text = match name {
+            Name::Method => &mut self.method,
+            Name::Path => &mut self.path,
+            Name::Authority => &mut self.authority,
+            Name::UserAgent => &mut self.user_agent,
+            Name::Status => {
                 self.status = self.status.or_else(|| number(value)?.try_into().ok());
                 return;
             }
-            b"grpc-status" => {
+            Name::GrpcStatus => {
                 self.grpc_status = self.grpc_status.or_else(|| number(value));
                 return;
             }
-            _ => return,
+            Name::Other => return,
         };
         if text.is_empty() {
-            text.extend_from_slice(&value[..value.len().min(limit)]);
+            text.extend_from_slice(name.kept(value));
         }
     }
 
@@ -148,7 +145,7 @@ impl Streams {
             status: None,
             grpc_status: None,
             text,
-            // Limits above keep each below 2^16.
+            // What is kept of each is below 2^16.
             lengths: parts.map(|part| part.len() as u16),
         });
     }
@@ -232,5 +229,29 @@ impl Streams {
         let stream = self.open.swap_remove(place);
         self.text_bytes -= stream.text.capacity();
         self.spare = stream.text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_of_a_header_counts_and_only_numbers_are_statuses() {
+        let mut headers = Headers::default();
+        for (name, value) in [
+            (":status", "x"),
+            (":status", "70000"),
+            (":status", "201"),
+            (":status", "500"),
+            ("grpc-status", "-1"),
+            ("grpc-status", "16"),
+            (":authority", "first"),
+            ("host", "second"),
+        ] {
+            headers.take(Name::of(name.as_bytes()), value.as_bytes());
+        }
+        assert_eq!((headers.status, headers.grpc_status), (Some(201), Some(16)));
+        assert_eq!(headers.authority, b"first");
     }
 }

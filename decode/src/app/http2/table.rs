@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 
+use super::name::Name;
+
 /// What an entry counts beside its name and value (section 4.1), bytes.
 const ENTRY_OVERHEAD: usize = 32;
 
-/// The dynamic table of one direction. Its heap memory stays within its size limit (and 64 bytes):
-/// an entry counts 32 bytes beside its text, and takes at most 16.
+/// The dynamic table of one direction: sizes of all entries, values of those that matter. Its heap
+/// memory stays within its size limit (and 64 bytes): an entry counts 32 bytes beside its text, and
+/// takes at most 24.
 #[derive(Debug, Default)]
 pub struct Dynamic {
     /// Oldest first.
@@ -22,25 +25,43 @@ pub struct Dynamic {
     max_size: usize,
 }
 
-/// Where an entry's name and value are; a table of 64 KiB keeps the lengths in 16 bits.
+/// What is kept of a header, and where; a table of 64 KiB has lengths of 16 bits.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     /// From the very first text on, wrapping.
     start: u32,
-    name: u16,
-    value: u16,
+    name_len: u16,
+    value_len: u16,
+    kept: u16,
+    name: Name,
 }
 
 impl Entry {
-    fn text(self) -> usize {
-        usize::from(self.name) + usize::from(self.value)
+    fn size(self) -> usize {
+        usize::from(self.name_len) + usize::from(self.value_len) + ENTRY_OVERHEAD
     }
+}
+
+/// A header without its name's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    pub name: Name,
+    /// Length of the name as sent.
+    pub name_len: usize,
+    /// The value as far as it is kept.
+    pub value: &'a [u8],
 }
 
 impl Dynamic {
     /// `max_size` is at most 64 KiB, here and in [`Dynamic::resize`].
     pub fn new(max_size: usize) -> Self {
         Self { max_size, ..Self::default() }
+    }
+
+    /// Sum of the entries' sizes, as section 4.1 counts.
+    #[cfg(test)]
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     pub fn max_size(&self) -> usize {
@@ -57,31 +78,31 @@ impl Dynamic {
     }
 
     /// Adds an entry; one that is larger than the table empties it (section 4.4).
-    pub fn insert(&mut self, name: &[u8], value: &[u8]) {
-        let text = name.len() + value.len();
-        let size = text + ENTRY_OVERHEAD;
+    pub fn insert(&mut self, name: Name, name_len: usize, value: &[u8]) {
+        let size = name_len.saturating_add(value.len()).saturating_add(ENTRY_OVERHEAD);
         self.evict(self.max_size.saturating_sub(size));
-        let (Ok(name_len), Ok(value_len)) = (name.len().try_into(), value.len().try_into()) else {
+        let (Ok(name_len), Ok(value_len)) = (name_len.try_into(), value.len().try_into()) else {
             return;
         };
         if size > self.max_size {
             return;
         }
-        self.make_room(text);
+        let kept = name.kept(value);
+        self.make_room(kept.len());
         let start = self.base.wrapping_add(self.text.len() as u32);
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
-        self.entries.push_back(Entry { start, name: name_len, value: value_len });
+        self.text.extend_from_slice(kept);
+        let kept = kept.len() as u16;
+        self.entries.push_back(Entry { start, name_len, value_len, kept, name });
         self.size += size;
     }
 
-    /// Name and value of the entry that was inserted so many before the last.
-    pub fn get(&self, back: usize) -> Option<(&[u8], &[u8])> {
+    /// The entry that was inserted so many before the last.
+    pub fn get(&self, back: usize) -> Option<Header<'_>> {
         let place = self.entries.len().checked_sub(back)?.checked_sub(1)?;
         let entry = *self.entries.get(place)?;
         let at = entry.start.wrapping_sub(self.base) as usize;
-        let text = self.text.get(at..at + entry.text())?;
-        text.split_at_checked(usize::from(entry.name))
+        let value = self.text.get(at..at + usize::from(entry.kept))?;
+        Some(Header { name: entry.name, name_len: usize::from(entry.name_len), value })
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -90,7 +111,7 @@ impl Dynamic {
 
     /// Room for one more entry. What grows takes back what the other no longer needs, so that both
     /// together stay within the limit: texts need at most `max_size` less 32 an entry, and the
-    /// entries take at most 16 each, growing by doubling.
+    /// entries take at most 24 each, growing by doubling.
     fn make_room(&mut self, text: usize) {
         let entries = self.entries.len() + 1;
         let room = self.max_size.saturating_sub(2 * entries * size_of::<Entry>());
@@ -113,8 +134,8 @@ impl Dynamic {
         while self.size > max_size
             && let Some(entry) = self.entries.pop_front()
         {
-            self.gone += entry.text();
-            self.size -= entry.text() + ENTRY_OVERHEAD;
+            self.gone += usize::from(entry.kept);
+            self.size -= entry.size();
         }
         if self.entries.is_empty() {
             self.gone = self.text.len();
@@ -127,6 +148,13 @@ impl Dynamic {
         self.base = self.base.wrapping_add(self.gone as u32);
         self.gone = 0;
     }
+}
+
+/// An entry of the static table, counted from 0.
+pub fn fixed(place: usize) -> Option<Header<'static>> {
+    let &(name, value) = STATIC.get(place)?;
+    let (name_len, name) = (name.len(), Name::of(name.as_bytes()));
+    Some(Header { name, name_len, value: name.kept(value.as_bytes()) })
 }
 
 /// Appendix A, from index 1.

@@ -134,7 +134,8 @@ impl From<hkdf::Okm<'_, IvLen>> for Iv {
 pub mod tests {
     use super::*;
 
-    /// A client's Initial packet that carries these frames, padded to at least 40 bytes of them.
+    /// A client's Initial packet that carries these frames, padded to a datagram of 1,200 bytes
+    /// and more.
     pub fn seal(version: u32, dcid: &[u8], scid: &[u8], number: u16, frames: &[u8]) -> Vec<u8> {
         let keys = Keys::derive(version, dcid).unwrap();
         seal_with(&keys, dcid, scid, number, frames)
@@ -142,7 +143,7 @@ pub mod tests {
 
     pub fn seal_with(keys: &Keys, dcid: &[u8], scid: &[u8], number: u16, frames: &[u8]) -> Vec<u8> {
         let mut payload = frames.to_vec();
-        payload.resize(frames.len().max(40), 0);
+        payload.resize(frames.len().max(1180), 0);
         let kind = if keys.version == VERSION_2 { 1 } else { 0 };
         let mut bytes = vec![0xc1 | kind << 4];
         bytes.extend_from_slice(&keys.version.to_be_bytes());

@@ -24,6 +24,14 @@ const MAX_DATAGRAMS: u8 = 64;
 /// Datagrams at the beginning that say nothing, after which this is taken for another protocol.
 const MAX_SILENT: u8 = 4;
 
+/// A client's datagram with an Initial packet is at least this long (RFC 9000 section 14.1), bytes.
+const MIN_DATAGRAM_BYTES: usize = 1200;
+/// Initial packets of one datagram that are tried; more than two make no sense.
+const MAX_INITIALS: usize = 4;
+/// Derivations of keys for one conversation, some µs each: for the first packet, after a Retry, and
+/// some spare for packets that turn out to be damaged.
+const MAX_DERIVATIONS: u8 = 8;
+
 /// Whether a payload looks like QUIC: a long header with a known version and lengths that fit.
 /// A version that is not known fits only if it is a draft, or one that exercises negotiation
 /// (RFC 9000 section 15).
@@ -51,6 +59,7 @@ pub struct Quic {
     client_port: Option<u16>,
     /// Of the last packet opened, else of the first long header; 0 for none.
     version: u32,
+    derivations: u8,
     datagrams: u8,
     silent: u8,
     is_reported: bool,
@@ -121,10 +130,15 @@ impl Quic {
     fn read(&mut self, datagram: &Datagram<'_>) {
         let mut rest = datagram.payload;
         let mut says_nothing = true;
+        let mut initials = 0;
         while let Some((packet, after)) = Packet::parse(rest) {
             rest = after;
             match packet.kind {
                 Kind::Initial => {
+                    initials += 1;
+                    if initials > MAX_INITIALS || datagram.payload.len() < MIN_DATAGRAM_BYTES {
+                        break;
+                    }
                     if let Some(payload) = self.open(&packet) {
                         self.client_port = Some(datagram.src_port);
                         self.version = packet.version;
@@ -151,9 +165,10 @@ impl Quic {
         if let Some(payload) = self.keys.as_mut().and_then(|keys| keys.open(packet)) {
             return Some(payload);
         }
-        if self.keys.is_none() && !packet.can_be_first() {
+        if self.derivations == MAX_DERIVATIONS || self.keys.is_none() && !packet.can_be_first() {
             return None;
         }
+        self.derivations += 1;
         let mut keys = Keys::derive(packet.version, packet.dcid)?;
         let payload = keys.open(packet)?;
         self.keys = Some(Box::new(keys));

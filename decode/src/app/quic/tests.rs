@@ -160,6 +160,31 @@ fn a_conversation_without_its_beginning_is_given_up() {
 }
 
 #[test]
+fn keys_are_derived_for_a_few_packets_of_a_conversation_only() {
+    let strange: Vec<Vec<u8>> = (0..20_u64)
+        .map(|number| {
+            let mut packet = seal(VERSION_1, &number.to_be_bytes(), &[], 0, &[]);
+            packet[1000] ^= 1;
+            packet
+        })
+        .collect();
+    let mut quic = Quic::new();
+    quic.version = 1;
+    let mut events = Events::default();
+    for packet in &strange {
+        assert_eq!(quic.datagram(&datagram(packet, CLIENT), &mut events), Verdict::More);
+    }
+    assert_eq!(quic.derivations, MAX_DERIVATIONS);
+    let mut quic = Quic::new();
+    let _ = quic.datagram(&datagram(&strange.concat(), CLIENT), &mut events);
+    assert_eq!(quic.derivations, 4);
+    let mut quic = Quic::new();
+    let short = [&[0xc0, 0, 0, 0, 1, 8][..], &DCID, &[0, 0, 0x44, 0x00], &[0; 1024]].concat();
+    let _ = quic.datagram(&datagram(&short, CLIENT), &mut events);
+    assert_eq!((quic.derivations, guess(&short)), (0, Guess::Yes));
+}
+
+#[test]
 fn a_guess_wants_a_long_header_with_a_known_version_and_fitting_lengths() {
     assert_eq!(guess(SAMPLE_1), Guess::Yes);
     assert_eq!(guess(SAMPLE_2), Guess::Yes);
