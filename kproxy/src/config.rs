@@ -216,7 +216,7 @@ impl Flags<'_> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, ConfigError> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        parse(text).map(Some).map_err(|why| invalid(name, text, why))
+        parse(text).map(Some).map_err(|why| invalid(name, text, &why))
     }
 
     fn integer(
@@ -229,7 +229,7 @@ impl Flags<'_> {
         match self.given.get(name) {
             Some(&Value::Integer(value)) if !(least..=most).contains(&value) => {
                 let why = format!("must be {least} to {most}");
-                Err(invalid(name, &value.to_string(), why))
+                Err(invalid(name, &value.to_string(), &why))
             }
             Some(&Value::Integer(value)) => Ok(value),
             _ => Ok(default),
@@ -284,7 +284,7 @@ impl Flags<'_> {
             None => region
                 .allowed()
                 .parse()
-                .map_err(|why| invalid("proxy-http-allow", region.allowed(), why))?,
+                .map_err(|why| invalid("proxy-http-allow", region.allowed(), &why))?,
         };
         let usual = Limits::default();
         let connections =
@@ -317,7 +317,7 @@ impl Flags<'_> {
     }
 }
 
-fn invalid(name: &'static str, value: &str, why: impl ToString) -> ConfigError {
+fn invalid(name: &'static str, value: &str, why: &impl ToString) -> ConfigError {
     match find(FLAGS, name) {
         Some(flag) => SyntaxError::invalid(flag, value, why).into(),
         None => SyntaxError::NotDefined(name.to_owned()).into(),
@@ -338,10 +338,10 @@ fn ip_and_port(text: &str, default_port: u16) -> Result<SocketAddr, &'static str
 
 /// `port`, or `ip:port`.
 fn listen(text: &str, host: IpAddr) -> Result<SocketAddr, &'static str> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        if let Ok(port) = text.parse() {
-            return Ok(SocketAddr::new(host, port));
-        }
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(port) = text.parse()
+    {
+        return Ok(SocketAddr::new(host, port));
     }
     text.parse().map_err(|_| "must be port or ip:port")
 }

@@ -85,7 +85,7 @@ pub enum SyntaxError {
 
 impl SyntaxError {
     /// A value of `flag` that has no meaning.
-    pub fn invalid(flag: &Flag, value: &str, why: impl ToString) -> Self {
+    pub fn invalid(flag: &Flag, value: &str, why: &impl ToString) -> Self {
         let value =
             if flag.kind == Kind::Secret { "\"***\"".to_owned() } else { format!("{value:?}") };
         Self::InvalidValue { name: flag.name, value, why: why.to_string() }
@@ -159,7 +159,7 @@ fn read(flag: &'static Flag, text: &str) -> Result<Value, SyntaxError> {
         Kind::Integer => integer(text).map(Value::Integer),
         Kind::Text | Kind::Secret => Ok(Value::Text(text.to_owned())),
     };
-    value.map_err(|why| SyntaxError::invalid(flag, text, why))
+    value.map_err(|why| SyntaxError::invalid(flag, text, &why))
 }
 
 /// The texts of Go's `strconv.ParseBool`.
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn no_message_shows_a_secret() {
         let flag = find(TABLE, "api-token").unwrap();
-        let text = SyntaxError::invalid(flag, "s3cret", "empty").to_string();
+        let text = SyntaxError::invalid(flag, "s3cret", &"empty").to_string();
         assert_eq!(text, "invalid value \"***\" for flag -api_token: empty");
     }
 

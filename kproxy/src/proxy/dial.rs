@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, VIA};
+use hyper::header::{HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, VIA};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::denial::Denial;
+use super::fields::add_via;
 use crate::config::ProxyConfig;
 use crate::reach::Reach;
 use crate::target::{Host, Target};
@@ -65,17 +66,19 @@ impl Dialer {
         self.in_time(target, self.reach(target, listed)).await
     }
 
-    /// A connection that leads to the target, and bytes that came through it already.
+    /// A connection that leads to the target, and bytes that came through it already. `headers` are
+    /// those of the request, for where it has been.
     pub(super) async fn tunnel(
         &self,
         target: &Target,
         listed: bool,
+        headers: &HeaderMap,
     ) -> Result<(TcpStream, Bytes), Denial> {
         let opened = async {
             let stream = self.reach(target, listed).await?;
             match &self.upstream {
                 None => Ok((stream, Bytes::new())),
-                Some(upstream) => self.ask(stream, target, upstream).await,
+                Some(upstream) => self.ask(stream, target, upstream, headers).await,
             }
         };
         self.in_time(target, opened).await
@@ -128,6 +131,7 @@ impl Dialer {
         stream: TcpStream,
         target: &Target,
         upstream: &Upstream,
+        headers: &HeaderMap,
     ) -> Result<(TcpStream, Bytes), Denial> {
         let broken = |error: &dyn std::fmt::Display| {
             Denial::upstream(target, format_args!("({upstream}) gave no answer: {error}"))
@@ -146,9 +150,12 @@ impl Dialer {
             .method(Method::CONNECT)
             .uri(&authority)
             .header(HOST, &authority)
-            .header(VIA, &self.via)
             .body(Empty::new())
             .map_err(|error| broken(&error))?;
+        for via in headers.get_all(VIA) {
+            request.headers_mut().append(VIA, via.clone());
+        }
+        add_via(request.headers_mut(), &self.via);
         if let Some(value) = &upstream.authorization {
             request.headers_mut().insert(PROXY_AUTHORIZATION, value.clone());
         }

@@ -129,8 +129,9 @@ impl Line {
             if left.is_zero() {
                 return cut;
             }
-            // A head may begin meanwhile, with an earlier deadline.
-            tokio::time::sleep(left.min(limits.head_time).max(Duration::from_millis(1))).await;
+            // A head or a request may begin meanwhile, with an earlier deadline.
+            let look_again = limits.head_time.min(limits.idle_time);
+            tokio::time::sleep(left.min(look_again).max(Duration::from_millis(1))).await;
         }
     }
 

@@ -184,7 +184,9 @@ impl Proxy {
         if let Err(error) = passed {
             return self.deny(&line, Denial::head(error).into(), busy).await;
         }
-        trace!(client = %line.peer, method = %request.method(), host = ?request.uri().authority(), "request");
+        // The host alone: an authority can hold a password, a query a token.
+        let host = request.uri().host().unwrap_or_default();
+        trace!(client = %line.peer, method = %request.method(), host, "request");
         let answered = match *request.method() {
             Method::CONNECT => self.connect(&line, &busy, request).await,
             _ if request.uri().authority().is_some() => self.pass_on(&kept, &busy, request).await,
@@ -204,11 +206,11 @@ impl Proxy {
     /// Whether the target may be reached; if so, whether it is a listed address.
     fn judge(&self, target: &Target, request: &Request<Incoming>) -> Result<bool, Denial> {
         match self.allow.check(target) {
-            Verdict::Host => return Err(Denial::host(target, &self.allow)),
-            Verdict::Address => return Err(Denial::address(target)),
-            Verdict::Port => return Err(Denial::port(target)),
+            Verdict::Host => Err(Denial::host(target, &self.allow)),
+            Verdict::Address => Err(Denial::address(target)),
+            Verdict::Port => Err(Denial::port(target)),
             Verdict::Allowed { .. } if fields::has_been_here(request.headers(), &self.via) => {
-                return Err(Denial::circle(target));
+                Err(Denial::circle(target))
             }
             Verdict::Allowed { listed } => Ok(listed),
         }
@@ -224,7 +226,8 @@ impl Proxy {
         let keep_body = |denial| Refused { denial, body: None };
         let target = Target::parse(authority, None).map_err(Denial::target).map_err(keep_body)?;
         let listed = self.judge(&target, &request).map_err(keep_body)?;
-        let host = self.dialer.tunnel(&target, listed).await.map_err(keep_body)?;
+        let host =
+            self.dialer.tunnel(&target, listed, request.headers()).await.map_err(keep_body)?;
         self.counters.tunnels.add(1);
         trace!(client = %line.peer, %target, "tunnel begins");
         let upgrade = hyper::upgrade::on(&mut request);
