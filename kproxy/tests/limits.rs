@@ -107,7 +107,7 @@ fn clients_that_dawdle_over_a_head_are_cut() {
         unreachable!("an endless head");
     });
     assert_eq!(mute.read(&mut [0]).unwrap(), 0);
-    let in_time = |took| took > Duration::from_millis(950) && took < Duration::from_secs(3);
+    let in_time = |took| took > Duration::from_millis(950) && took < Duration::from_secs(8);
     assert!(in_time(start.elapsed()));
     assert!(in_time(drip.join().unwrap()));
     assert_eq!(proxy.metric("kproxy_proxy_slow_heads_total"), 2);
@@ -130,7 +130,7 @@ async fn the_second_head_of_a_connection_has_its_own_time() {
     stream.write_all(b"GET http://").unwrap();
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     let took = start.elapsed();
-    assert!(took > Duration::from_millis(950) && took < Duration::from_secs(3), "{took:?}");
+    assert!(took > Duration::from_millis(950) && took < Duration::from_secs(8), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +144,7 @@ async fn a_request_in_which_nothing_moves_is_cut() {
             web.address
         ));
         assert_eq!(answer, "");
-        assert!(start.elapsed() < Duration::from_secs(3));
+        assert!(start.elapsed() < Duration::from_secs(8));
     }
     assert_eq!(proxy.metric("kproxy_proxy_idle_total"), 2);
 }
@@ -168,7 +168,7 @@ fn an_address_that_does_not_answer_is_given_up_in_time() {
     let start = Instant::now();
     let (status, text) = proxy.ask(&format!("CONNECT {address} HTTP/1.1"));
     assert_eq!((status, text), (504, format!("kproxy: no connection to {address} in time\n")));
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(8));
     assert_eq!(proxy.metric("kproxy_proxy_failed_total{cause=\"timeout\"}"), 1);
 }
 
@@ -196,7 +196,7 @@ fn at_the_end_what_is_under_way_may_finish_and_the_rest_closes() {
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
     let (code, log, took) = proxy.wait();
     assert_eq!(code, 0, "{log}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}");
     assert!(!log.contains("cut off"), "{log}");
 }
 
@@ -207,11 +207,11 @@ fn at_the_end_a_tunnel_in_use_has_ten_seconds() {
     proxy.signal(Signal::SIGINT);
     let start = Instant::now();
     while stream.write_all(b"x").is_ok() && matches!(stream.read(&mut [0]), Ok(1)) {
-        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(start.elapsed() < Duration::from_secs(25));
         std::thread::sleep(Duration::from_millis(100));
     }
     let took = start.elapsed();
-    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(13), "{took:?}");
+    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(20), "{took:?}");
     let (code, log, _) = proxy.wait();
     assert_eq!(code, 0);
     assert!(log.contains("requests or tunnels were cut off"), "{log}");

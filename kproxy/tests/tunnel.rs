@@ -79,7 +79,7 @@ fn a_tunnel_in_which_nothing_moves_is_cut() {
     let start = Instant::now();
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     let took = start.elapsed();
-    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(3), "{took:?}");
+    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(8), "{took:?}");
     assert_eq!(proxy.metric("kproxy_proxy_idle_total"), 1);
 }
 
@@ -162,7 +162,7 @@ fn a_proxy_behind_that_dies_or_says_nothing_is_an_error_in_time() {
         (status, text.as_str()),
         (504, "kproxy: no connection to flow.kentik.com:443 in time\n")
     );
-    assert!(start.elapsed() < Duration::from_secs(4));
+    assert!(start.elapsed() < Duration::from_secs(8));
     let gone = tcp(drop);
     let proxy = Kproxy::start(&["-local_proxy", &format!("http://{gone}")]);
     let (status, text) = proxy.ask("CONNECT flow.kentik.com:443 HTTP/1.1");

@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +15,7 @@ use axum::http::HeaderMap;
 use axum::routing::{any, get};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -73,7 +76,7 @@ async fn echo(request: Request) -> String {
 async fn big() -> Body {
     let chunk = Bytes::from(vec![b'x'; 64 << 10]);
     let mut left = BIG_BYTES / chunk.len() as u64;
-    Body::from_stream(futures_of(move || {
+    Body::new(Chunks(move || {
         left = left.checked_sub(1)?;
         Some(chunk.clone())
     }))
@@ -88,21 +91,19 @@ async fn length(request: Request) -> String {
     length.to_string()
 }
 
-/// A stream of what a function gives until it gives nothing.
-pub fn futures_of(
-    next: impl FnMut() -> Option<Bytes> + Send + Unpin + 'static,
-) -> impl futures_core::Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
-    struct Chunks<F>(F);
-    impl<F: FnMut() -> Option<Bytes> + Unpin> futures_core::Stream for Chunks<F> {
-        type Item = Result<Bytes, Infallible>;
-        fn poll_next(
-            mut self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Self::Item>> {
-            std::task::Poll::Ready((self.0)().map(Ok))
-        }
+/// A body of what a function gives until it gives nothing.
+pub struct Chunks<F>(pub F);
+
+impl<F: FnMut() -> Option<Bytes> + Unpin> hyper::body::Body for Chunks<F> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready((self.0)().map(|chunk| Ok(Frame::data(chunk))))
     }
-    Chunks(next)
 }
 
 /// An HTTPS server for `localhost` that answers `secure`, and a client's TLS that trusts it alone.
