@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
 
 use crate::config::Limits;
 use crate::counters::{Counters, Held};
@@ -20,6 +21,8 @@ use crate::head::{self, HeadError, MAX_HEAD_BYTES};
 /// common clients keep theirs, so that it is they who close, and no request meets a closing door.
 const KEEP_TIME: Duration = Duration::from_secs(120);
 const READ_BYTES: usize = 2048;
+/// See [`Line::linger`].
+const LINGER_TIME: Duration = Duration::from_secs(2);
 /// Stands for "none" among milliseconds.
 const NEVER: u64 = u64::MAX;
 /// What the HTTP library gets to see in place of a head that was refused.
@@ -51,6 +54,8 @@ pub(crate) struct Line {
     /// Heads that passed and have not been taken.
     heads: AtomicU64,
     refused: Mutex<Option<HeadError>>,
+    /// Whether the client may still be sending when the connection is closed.
+    lingers: AtomicBool,
 }
 
 /// A request is under way for as long as somebody holds this.
@@ -76,6 +81,7 @@ impl Line {
             busy: AtomicBool::new(false),
             heads: AtomicU64::new(0),
             refused: Mutex::new(None),
+            lingers: AtomicBool::new(false),
         })
     }
 
@@ -90,6 +96,12 @@ impl Line {
             None => Ok(()),
         };
         (busy, passed)
+    }
+
+    /// Closing is to leave the client time to read the answer: what it has sent and nobody has read
+    /// would make the kernel reset the connection, and the answer be lost (RFC 9112, section 9.6).
+    pub(crate) fn linger(&self) {
+        self.lingers.store(true, Relaxed);
     }
 
     fn now_ms(&self) -> u64 {
@@ -131,7 +143,7 @@ impl Line {
             }
             // A head or a request may begin meanwhile, with an earlier deadline.
             let look_again = limits.head_time.min(limits.idle_time);
-            tokio::time::sleep(left.min(look_again).max(Duration::from_millis(1))).await;
+            sleep(left.min(look_again).max(Duration::from_millis(1))).await;
         }
     }
 
@@ -143,7 +155,7 @@ impl Line {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.max(Duration::from_millis(1))).await;
+            sleep(left.max(Duration::from_millis(1))).await;
         }
     }
 }
@@ -159,6 +171,8 @@ pub(crate) struct Client {
     /// How much of `kept` may be handed on.
     passed: usize,
     closed: bool,
+    /// Runs while the connection lingers.
+    linger: Option<Pin<Box<Sleep>>>,
     _open: Held,
     _place: OwnedSemaphorePermit,
 }
@@ -172,6 +186,7 @@ impl Client {
             kept: Vec::new(),
             passed: 0,
             closed: false,
+            linger: None,
             _open: open,
             _place: place,
         }
@@ -231,6 +246,17 @@ impl Client {
         }
     }
 
+    /// Reads and forgets until the client has closed.
+    fn poll_forget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            let mut scratch = ReadBuf::new(&mut bytes);
+            if ready!(self.poll_socket(cx, &mut scratch))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
     /// Hands on what may be, from the front.
     fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
         let count = self.passed.min(buffer.remaining());
@@ -255,15 +281,7 @@ impl AsyncRead for Client {
             return Poll::Ready(Ok(()));
         }
         if this.closed {
-            // Read and forgotten, lest what is unread makes the kernel reset the connection before
-            // the client has seen why.
-            let mut bytes = [0; READ_BYTES];
-            loop {
-                let mut scratch = ReadBuf::new(&mut bytes);
-                if ready!(this.poll_socket(cx, &mut scratch))? == 0 {
-                    return Poll::Ready(Ok(()));
-                }
-            }
+            return this.poll_forget(cx);
         }
         if this.line.busy.load(Relaxed) {
             return this.poll_socket(cx, buffer).map_ok(drop);
@@ -307,6 +325,14 @@ impl AsyncWrite for Client {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if !self.line.lingers.load(Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER_TIME)));
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_forget(cx)
     }
 }

@@ -293,6 +293,7 @@ impl Proxy {
         };
         let mut answer = self.text(denial.status, format!("kproxy: {}\n", denial.text), &busy);
         if denial.closes || !is_read {
+            line.linger();
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         debug_assert!(!answer.body().is_end_stream(), "a denial says why");
