@@ -62,7 +62,8 @@ fn request_head(bytes: &[u8]) {
     }
     if head::check(head).is_ok() {
         let lower = head.to_ascii_lowercase();
-        let count = |name: &[u8]| lower.windows(name.len()).filter(|window| *window == name).count();
+        let count =
+            |name: &[u8]| lower.windows(name.len()).filter(|window| *window == name).count();
         assert!(count(b"\ncontent-length:") + count(b"\ntransfer-encoding:") <= 1);
     }
 }

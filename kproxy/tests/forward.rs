@@ -176,12 +176,11 @@ async fn many_requests_follow_each_other_on_one_connection() {
             ),
             false => (format!("Content-Length: {}", body.len()), body.clone()),
         };
-        write!(
-            stream,
+        let request = format!(
             "\r\nPOST http://{}/length HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n{body_on_wire}",
             web.address
-        )
-        .unwrap();
+        );
+        stream.write_all(request.as_bytes()).unwrap();
         let head = read_head(&mut stream);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{size}: {head}");
         let length = body.len().to_string();
