@@ -4,6 +4,7 @@ use super::head::{Head, begins_like_sip};
 use super::message;
 use crate::app::decoder::{Guess, Side, StreamDecoder, Verdict};
 use crate::app::event::Events;
+use crate::app::kept::extend_bounded;
 use crate::app::pending::Pending;
 
 /// Longest head, bytes.
@@ -72,7 +73,7 @@ impl Sip {
                 if bytes.len() > room {
                     return self.out_of_step(half);
                 }
-                half.head.extend_from_slice(bytes);
+                extend_bounded(&mut half.head, bytes, MAX_HEAD_BYTES);
                 if begins_like_sip(&half.head) == Guess::No {
                     return self.out_of_step(half);
                 }
