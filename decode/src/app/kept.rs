@@ -196,7 +196,7 @@ impl Line {
         if self.total == 0 {
             self.begun_us = now_us;
         }
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let (now, rest) =
             bytes.split_at_checked(end.map_or(bytes.len(), |end| end + 1)).unwrap_or_default();
         *bytes = rest;

@@ -176,7 +176,7 @@ fn head_length(kept: &[u8], bytes: &[u8]) -> Option<usize> {
             return Some(new.len());
         }
     }
-    bytes.windows(4).position(|window| window == END).map(|at| at + 4)
+    memchr::memmem::find(bytes, &END).map(|at| at + END.len())
 }
 
 /// The first line on that begins a message.
@@ -186,7 +186,7 @@ fn find_start(bytes: &[u8]) -> Option<&[u8]> {
         if begins_like_sip(rest) == Guess::Yes {
             return Some(rest);
         }
-        let end = rest.iter().position(|&byte| byte == b'\n')?;
+        let end = memchr::memchr(b'\n', rest)?;
         rest = rest.get(end + 1..)?;
     }
 }
