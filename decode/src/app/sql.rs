@@ -284,7 +284,7 @@ impl Scan<'_> {
             return self.literal();
         }
         let (tag, body) = self.rest.split_at_checked(tag + 1).unwrap_or_default();
-        let end = body.windows(tag.len()).position(|window| window == tag);
+        let end = memchr::memmem::find(body, tag);
         let Some(end) = end else {
             self.rest = &[];
             return self.literal();
