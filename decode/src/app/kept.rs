@@ -140,8 +140,9 @@ impl<const H: usize> Inbox<H> {
             self.close();
             return Some(wanted);
         }
+        let limit = self.kept.len() + self.keep_left;
         self.keep_left -= keep;
-        self.kept.extend_from_slice(wanted);
+        extend_bounded(&mut self.kept, wanted, limit);
         if whole {
             let last = !self.more;
             self.close();
@@ -195,7 +196,7 @@ impl Line {
         if self.total == 0 {
             self.begun_us = now_us;
         }
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let (now, rest) =
             bytes.split_at_checked(end.map_or(bytes.len(), |end| end + 1)).unwrap_or_default();
         *bytes = rest;
@@ -209,7 +210,7 @@ impl Line {
             return Some((trimmed(start, now.len() as u64, keep), now_us));
         }
         let room = limit.saturating_sub(self.kept.len()).min(now.len());
-        self.kept.extend_from_slice(now.get(..room).unwrap_or_default());
+        extend_bounded(&mut self.kept, now.get(..room).unwrap_or_default(), limit);
         end?;
         self.spent = true;
         Some((trimmed(&self.kept, self.total, keep), self.begun_us))
@@ -218,6 +219,16 @@ impl Line {
     pub(super) fn heap_bytes(&self) -> usize {
         self.kept.capacity()
     }
+}
+
+/// Adds bytes of which there are at most `limit` in the end; never reserves more than that.
+pub(super) fn extend_bounded(kept: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+    let needed = kept.len() + bytes.len();
+    if needed > kept.capacity() {
+        let wanted = (2 * kept.capacity()).min(limit).max(needed);
+        kept.reserve_exact(wanted - kept.len());
+    }
+    kept.extend_from_slice(bytes);
 }
 
 /// The line of `total` bytes without its end, at most `keep` bytes; `start` are its first.
@@ -279,6 +290,15 @@ mod tests {
     fn words_are_upper_case_and_bounded() {
         assert_eq!(Word::<4>::upper(b"select").as_bytes(), b"SELE");
         assert_eq!(Word::<9>::upper(b"ab\xffc").as_bytes(), b"AB");
+    }
+
+    #[test]
+    fn no_more_is_reserved_than_may_be_kept() {
+        let mut kept = Vec::new();
+        for _ in 0..100 {
+            extend_bounded(&mut kept, b"0123456789", 1_000);
+            assert!(kept.capacity() <= 1_000);
+        }
     }
 
     proptest! {

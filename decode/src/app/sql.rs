@@ -40,6 +40,7 @@ pub enum Backslash {
 pub struct Stripped {
     bytes: [u8; MAX_TEXT_BYTES],
     len: usize,
+    semicolon: bool,
 }
 
 impl Stripped {
@@ -50,7 +51,7 @@ impl Stripped {
             rest: statement,
             dialect,
             backslash,
-            out: Self { bytes: [0; MAX_TEXT_BYTES], len: 0 },
+            out: Self { bytes: [0; MAX_TEXT_BYTES], len: 0, semicolon: false },
             space: false,
             list: List::None,
             escaped_before: false,
@@ -67,14 +68,21 @@ impl Stripped {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    /// Whether it has more than one statement, or a semicolon in a name.
+    #[must_use]
+    pub fn has_semicolon(&self) -> bool {
+        self.semicolon
+    }
+
     /// Adds what fits; false when it is full.
     fn push(&mut self, bytes: &[u8]) -> bool {
-        for &byte in bytes {
-            let Some(place) = self.bytes.get_mut(self.len) else { return false };
-            *place = byte;
-            self.len += 1;
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let fits = bytes.len().min(room.len());
+        if let (Some(room), Some(bytes)) = (room.get_mut(..fits), bytes.get(..fits)) {
+            room.copy_from_slice(bytes);
         }
-        true
+        self.len += fits;
+        fits == bytes.len()
     }
 
     /// Takes back the beginning of a character whose rest did not fit.
@@ -155,6 +163,7 @@ impl Scan<'_> {
         let second = self.rest.get(1).copied().unwrap_or(0);
         let mysql = self.dialect == Dialect::Mysql;
         match first {
+            b'a'..=b'z' | b'A'..=b'Z' => self.word(),
             0 => false,
             b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.blank(1),
             b'-' if second == b'-' && (!mysql || self.dashes_are_comment()) => self.line_comment(),
@@ -275,7 +284,7 @@ impl Scan<'_> {
             return self.literal();
         }
         let (tag, body) = self.rest.split_at_checked(tag + 1).unwrap_or_default();
-        let end = body.windows(tag.len()).position(|window| window == tag);
+        let end = memchr::memmem::find(body, tag);
         let Some(end) = end else {
             self.rest = &[];
             return self.literal();
@@ -301,8 +310,8 @@ impl Scan<'_> {
     }
 
     fn word(&mut self) -> bool {
-        let inside = |&&byte: &&u8| is_word(byte) || byte == b'$';
-        let len = self.rest.iter().take_while(inside).count();
+        let end = self.rest.iter().position(|&byte| KIND[usize::from(byte)] == Kind::Other);
+        let len = end.unwrap_or(self.rest.len());
         let word = self.rest.get(..len).unwrap_or_default();
         if self.rest.get(len) == Some(&b'\'') && len == 1 {
             match word.first().map(u8::to_ascii_uppercase) {
@@ -328,11 +337,13 @@ impl Scan<'_> {
     /// A name in quotes: kept as it is.
     fn name(&mut self, quote: u8) -> bool {
         let body = self.rest.get(1..).unwrap_or_default();
-        let end = body.iter().position(|&byte| byte == quote);
+        let end = memchr::memchr(quote, body);
+        self.out.semicolon |= memchr::memchr(b';', body).is_some();
         self.write(end.map_or(self.rest.len(), |end| end + 2))
     }
 
     fn symbol(&mut self, symbol: u8) -> bool {
+        self.out.semicolon |= symbol == b';';
         let next = match (symbol, self.list) {
             (b'(', List::In) => List::Open,
             (b',', List::Literal) => {
@@ -385,15 +396,41 @@ impl Scan<'_> {
     }
 }
 
-/// Letters, digits, `_`, and all of a character beyond ASCII.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Other,
+    /// In a name, but not first.
+    Dollar,
+    /// Letters, digits, `_`, and all of a character beyond ASCII.
+    Word,
+}
+
+/// Kinds of bytes by their value.
+const KIND: [Kind; 256] = {
+    let mut kind = [Kind::Other; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if byte >= 0x80 || byte == b'_' as usize || (byte as u8).is_ascii_alphanumeric() {
+            kind[byte] = Kind::Word;
+        }
+        byte += 1;
+    }
+    kind[b'$' as usize] = Kind::Dollar;
+    kind
+};
+
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+    KIND[usize::from(byte)] == Kind::Word
 }
 
 /// Length of a string's content with its closing quote, and whether that is beyond doubt.
 fn string_end(content: &[u8], quote: u8, backslash: Backslash) -> (usize, bool) {
     let mut at = 0;
-    while let Some(&byte) = content.get(at) {
+    loop {
+        let rest = content.get(at..).unwrap_or_default();
+        let Some(next) = memchr::memchr2(quote, b'\\', rest) else { return (content.len(), true) };
+        at += next;
+        let byte = rest.get(next).copied().unwrap_or(quote);
         if byte == quote {
             if content.get(at + 1) != Some(&quote) {
                 return (at + 1, true);
@@ -412,7 +449,6 @@ fn string_end(content: &[u8], quote: u8, backslash: Backslash) -> (usize, bool) 
             at += 1;
         }
     }
-    (content.len(), true)
 }
 
 #[cfg(test)]

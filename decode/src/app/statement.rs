@@ -17,6 +17,8 @@ const MAX_PREPARED_BYTES: usize = 24 << 10;
 pub(super) struct Statement {
     pub operation: Keyword,
     pub text: Arc<[u8]>,
+    /// It may be several statements.
+    several: bool,
 }
 
 impl Statement {
@@ -25,17 +27,18 @@ impl Statement {
         let stripped = Stripped::new(sql, dialect, backslash);
         let first = keyword(stripped.as_bytes());
         let operation = if first.is_empty() { Keyword::upper(kind.as_bytes()) } else { first };
-        Self { operation, text: Arc::from(stripped.as_bytes()) }
+        let several = stripped.has_semicolon();
+        Self { operation, text: Arc::from(stripped.as_bytes()), several }
     }
 
     /// A message that carries no text.
     pub(super) fn of_kind(kind: &str) -> Self {
-        Self { operation: Keyword::upper(kind.as_bytes()), text: Arc::default() }
+        Self { operation: Keyword::upper(kind.as_bytes()), text: Arc::default(), several: false }
     }
 
     /// The same without the text.
     pub(super) fn without_text(&self) -> Self {
-        Self { operation: self.operation, text: Arc::default() }
+        Self { operation: self.operation, text: Arc::default(), several: false }
     }
 
     /// Adds first word and text.
@@ -52,14 +55,19 @@ impl Statement {
         query: Field,
         at: u16,
     ) -> u16 {
+        // Texts are at most 1 KiB.
+        let end = self.text.len() as u16;
+        if at == 0 && !self.several {
+            self.describe(draft, operation, query);
+            return end;
+        }
         let (first, rest) = first_statement(self.text.get(usize::from(at)..).unwrap_or_default());
         if at == 0 && rest.is_empty() {
             self.describe(draft, operation, query);
         } else {
             describe(draft, (operation, keyword(first).as_bytes()), (query, first));
         }
-        // Texts are at most 1 KiB.
-        (self.text.len() - rest.len()) as u16
+        end - rest.len() as u16
     }
 }
 

@@ -2,6 +2,7 @@
 //! tshark.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod guesses;
 mod mysql;
 mod postgres;
 mod recordings;

@@ -281,6 +281,57 @@ fn too_many_commands_at_once_begin_anew() {
 }
 
 #[test]
+fn the_fullest_connection_stays_within_its_bound() {
+    let mut decoder = Mysql::new();
+    let mut events = Events::default();
+    for (side, bytes, now_us) in begin(DEPRECATE) {
+        let _ = decoder.data(side, &bytes, now_us, &mut events);
+    }
+    let text = format!("select column{} from t", "x".repeat(900));
+    for id in 0..100 {
+        let _ = decoder.data(Side::Client, &command(0x16, text.as_bytes()), 1, &mut events);
+        let head = answer(&[&[0, id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]);
+        let _ = decoder.data(Side::Server, &head, 2, &mut events);
+    }
+    for _ in 0..32 {
+        let _ = decoder.data(Side::Client, &command(3, text.as_bytes()), 1, &mut events);
+    }
+    let unfinished = command(3, &[b'y'; 50_000]);
+    for piece in unfinished[..40_000].chunks(1_460) {
+        let _ = decoder.data(Side::Client, piece, 1, &mut events);
+    }
+    let heap_bytes = decoder.heap_bytes();
+    assert!((40 << 10..=BOUND).contains(&heap_bytes), "{heap_bytes}");
+}
+
+#[test]
+fn metadata_that_the_client_knows_are_not_sent_again() {
+    // MariaDB's capability, in the greeting of a MariaDB and in the login.
+    let more = (wire::CACHE_METADATA >> 32) as u32;
+    let extended = |lower: u32| [&lower.to_le_bytes()[..], &[0; 24], &more.to_le_bytes()].concat();
+    let login = packet(1, &[&extended(0x0000_8200 | 1 << 24)[..], b"ann\0\0"].concat());
+    let body = [
+        b"\x0a10.11\0\x01\0\0\0saltsalt\0\xfe\xf7\x15\x02\0\xff\xff\x15",
+        &[0; 6][..],
+        &more.to_le_bytes(),
+        b"salt\0",
+    ];
+    let greeting = packet(0, &body.concat());
+    let rows = answer(&[&[1, 0], b"\x01x", b"\x01y", &[0xfe, 0, 0, 2, 0, 0, 0]]);
+    let steps = [
+        server(greeting, 0),
+        client(login, 10),
+        server(packet(2, OK), 50),
+        client(command(3, b"select a from t"), 60),
+        server(rows, 61),
+    ];
+    let query = "command=SELECT query=select a from t";
+    let asked = format!("> {query}");
+    let answered = format!("< 1 {query} error_code=0 rows=2");
+    expect(Mysql::new, &steps, &[BEGUN[0], BEGUN[1], &asked, &answered]);
+}
+
+#[test]
 fn other_protocols_are_not_taken_for_it() {
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],

@@ -131,6 +131,10 @@ pub(super) fn login(body: &[u8]) -> Option<Login<'_>> {
         });
     }
     let (head, name) = body.split_at_checked(32)?;
+    // Zero up to MariaDB's part.
+    if head.get(9..28)?.iter().any(|&byte| byte != 0) {
+        return None;
+    }
     if capabilities & MYSQL == 0
         && let Some(&more) = head.last_chunk::<4>()
     {

@@ -6,7 +6,8 @@
 //! message after the last Execute, Sync or Flush, for the extended protocol) to the last byte of
 //! the response. Each statement of a Query with several has a response of its own; their number
 //! is the server's, their text is what lies between semicolons. The start of a session is a
-//! request `STARTUP`, answered when the session is ready or refused; a cancel request is `CANCEL`.
+//! request `STARTUP`, answered when the session is ready or refused (the client's part of the
+//! authentication counts); a cancel request is `CANCEL`.
 //! An error of Parse without an Execute is a response without a request.
 //!
 //! Bounds: 8 KiB of a statement are looked at; 64 prepared statements, 64 portals and 256 waiting

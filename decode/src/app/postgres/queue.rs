@@ -6,6 +6,8 @@ use crate::app::statement::Statement;
 
 /// Messages waiting for an answer at most.
 const MAX_WAITING: usize = 256;
+/// Room for them that an idle connection keeps.
+const MAX_IDLE_CAPACITY: usize = 16;
 /// Text that they hold at most, bytes; those beyond keep the first word only.
 const MAX_TEXT_BYTES: usize = 24 << 10;
 
@@ -70,6 +72,10 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
         self.text_bytes -= waiting.statement.text.len();
+        // What a burst took is given back.
+        if self.waiting.is_empty() && self.waiting.capacity() > MAX_IDLE_CAPACITY {
+            self.waiting = VecDeque::new();
+        }
         Some(waiting)
     }
 

@@ -350,6 +350,29 @@ fn requests_beyond_the_queue_are_answered_without_latency_until_the_server_caugh
 }
 
 #[test]
+fn the_fullest_connection_stays_within_its_bound() {
+    let mut decoder = Postgres::new();
+    let mut events = Events::default();
+    let _ = decoder.data(Side::Client, &session(), 0, &mut events);
+    for number in 0..300 {
+        let text = format!("select column{} from t", "x".repeat(380 + number % 7));
+        let name = format!("s{number}");
+        let group = [parse(&name, &text), bind(&name, &name), execute(&name), sync()].concat();
+        assert_eq!(decoder.data(Side::Client, &group, 1, &mut events), Verdict::More);
+        assert!(decoder.heap_bytes() <= BOUND);
+    }
+    let unfinished = query(&"y".repeat(50_000));
+    let unfinished = &unfinished[..40_000];
+    for piece in unfinished.chunks(1_460) {
+        let _ = decoder.data(Side::Client, piece, 1, &mut events);
+    }
+    let error = [&b"E\0\0\x20\0"[..], &[b'x'; 700]].concat();
+    let _ = decoder.data(Side::Server, &error, 1, &mut events);
+    let heap_bytes = decoder.heap_bytes();
+    assert!((60 << 10..=BOUND).contains(&heap_bytes), "{heap_bytes}");
+}
+
+#[test]
 fn other_protocols_are_not_taken_for_it() {
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],

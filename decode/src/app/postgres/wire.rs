@@ -125,7 +125,7 @@ pub(super) fn server_keep(kind: u8, body: u64) -> Option<usize> {
 
 /// Up to the zero byte, and what follows it.
 pub(super) fn until_zero(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = bytes.iter().position(|&byte| byte == 0);
+    let end = memchr::memchr(0, bytes);
     let (text, rest) = bytes.split_at_checked(end.unwrap_or(bytes.len())).unwrap_or_default();
     (text, rest.get(1..).unwrap_or_default())
 }

@@ -191,25 +191,29 @@ const TWO_WORDS: &[(&[u8], bool)] = &[
 pub(super) struct Shape {
     pub two_words: bool,
     pub key_at: Option<u32>,
+    /// The argument before the key is the number of keys; there is no key when it is 0.
+    pub counted: bool,
 }
 
 /// Takes the name in upper case.
 pub(super) fn shape(name: &[u8]) -> Shape {
-    let one = |key_at| Shape { two_words: false, key_at };
+    let one = |key_at| Shape { key_at, ..Shape::default() };
+    let counted = |key_at| Shape { key_at, counted: true, ..Shape::default() };
     if FIRST_IS_KEY.binary_search(&name).is_ok() {
         return one(Some(1));
     }
     if let Ok(place) = TWO_WORDS.binary_search_by(|(word, _)| (*word).cmp(name)) {
         let with_key = TWO_WORDS.get(place).is_some_and(|(_, with_key)| *with_key);
-        return Shape { two_words: true, key_at: with_key.then_some(2) };
+        return Shape { two_words: true, key_at: with_key.then_some(2), counted: false };
     }
     match name {
-        // Operation, or number of keys, first.
-        b"BITOP" | b"LMPOP" | b"SINTERCARD" | b"ZDIFF" | b"ZINTER" | b"ZINTERCARD" | b"ZMPOP"
-        | b"ZUNION" => one(Some(2)),
-        // Script and number of keys, or time and number of keys, first.
+        b"BITOP" => one(Some(2)),
+        b"LMPOP" | b"SINTERCARD" | b"ZDIFF" | b"ZINTER" | b"ZINTERCARD" | b"ZMPOP" | b"ZUNION" => {
+            counted(Some(2))
+        }
+        // A script or a time comes first.
         b"EVAL" | b"EVALSHA" | b"EVALSHA_RO" | b"EVAL_RO" | b"FCALL" | b"FCALL_RO" | b"BLMPOP"
-        | b"BZMPOP" => one(Some(3)),
+        | b"BZMPOP" => counted(Some(3)),
         // Of modules whose first argument is a key.
         _ if name.starts_with(b"JSON.") && name != b"JSON.DEBUG" => one(Some(1)),
         _ => one(None),
@@ -238,7 +242,8 @@ mod tests {
         }
         assert_eq!(shape(b"SET").key_at, Some(1));
         assert_eq!(shape(b"EVAL").key_at, Some(3));
-        assert_eq!(shape(b"OBJECT"), Shape { two_words: true, key_at: Some(2) });
-        assert_eq!(shape(b"CONFIG"), Shape { two_words: true, key_at: None });
+        let shape_of = |two_words, key_at| Shape { two_words, key_at, counted: false };
+        assert_eq!(shape(b"OBJECT"), shape_of(true, Some(2)));
+        assert_eq!(shape(b"CONFIG"), shape_of(true, None));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A request is reported when its command is complete, a response at the end of its reply. Both
 //! carry the command in upper case (two words where it has them, as in `CONFIG GET`), the request
-//! its first key, where the command is known to have one; other arguments never. Latency runs from
+//! its first key, where the command is known to have one at a fixed place (not so
+//! XREAD); other arguments never. Latency runs from
 //! the first byte of the command to the last byte of the reply.
 //!
 //! Bounds: 1,024 commands wait for their replies, with their times and names alone; what comes
@@ -31,6 +32,8 @@ use super::field::{App, Field};
 
 /// Commands waiting for their replies at most.
 const MAX_WAITING: usize = 1024;
+/// Room for waiting commands that an idle connection keeps.
+const MAX_IDLE_CAPACITY: usize = 16;
 /// Bytes skipped in search of a command after gaps; more end decoding.
 const MAX_SEARCH_BYTES: u64 = 16 << 20;
 /// Likewise before anything was recognised.
@@ -116,7 +119,10 @@ impl Redis {
     fn ask(&mut self, command: Command, events: &mut Events) {
         self.reported = true;
         let mut draft = events.begin(App::Redis, Kind::Request);
-        draft.text(Field::RedisOperation, command.as_bytes());
+        // A name that is no text is not shown.
+        if !command.is_empty() {
+            draft.text(Field::RedisOperation, command.as_bytes());
+        }
         if let Some(key) = self.requests.key() {
             draft.text(Field::RedisKey, key);
         }
@@ -160,9 +166,15 @@ impl Redis {
         let mut draft = events.begin(App::Redis, Kind::Response);
         if let Some(waiting) = waiting {
             draft.latency_us(now_us.saturating_sub(waiting.start_us));
-            draft.text(Field::RedisOperation, waiting.command.as_bytes());
+            if !waiting.command.is_empty() {
+                draft.text(Field::RedisOperation, waiting.command.as_bytes());
+            }
         }
         draft.text(Field::RedisStatus, status);
+        // What a burst took is given back.
+        if self.waiting.is_empty() && self.waiting.capacity() > MAX_IDLE_CAPACITY {
+            self.waiting = VecDeque::new();
+        }
     }
 
     fn out_of_step(&mut self, from: Side) -> Verdict {

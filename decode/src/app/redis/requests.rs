@@ -28,6 +28,8 @@ pub(super) struct Requests {
     name: Option<Command>,
     key: Vec<u8>,
     has_key: bool,
+    /// The number of keys is not 0.
+    counts_keys: bool,
     begun_us: u64,
 }
 
@@ -114,7 +116,7 @@ impl Requests {
 
     fn begin(&mut self) {
         (self.place, self.name, self.shape) = (0, None, Shape::default());
-        self.has_key = false;
+        (self.has_key, self.counts_keys) = (false, false);
         self.key.clear();
     }
 
@@ -162,6 +164,10 @@ impl Requests {
                 }
                 name.push_upper(bytes);
             }
+            place if self.shape.counted && Some(place + 1) == self.shape.key_at => {
+                // Anything but a number from 1 on leaves no key.
+                self.counts_keys |= bytes.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+            }
             place if Some(place) == self.shape.key_at => {
                 let room = MAX_KEY_BYTES.saturating_sub(self.key.len()).min(bytes.len());
                 self.key.extend_from_slice(bytes.get(..room).unwrap_or_default());
@@ -174,7 +180,14 @@ impl Requests {
     fn end_argument(&mut self) {
         match self.place {
             0 => self.shape = shape(self.name.unwrap_or(Command::EMPTY).as_bytes()),
-            1 => self.has_key &= !self.shape.two_words,
+            1 if self.shape.two_words => self.has_key = false,
+            place
+                if self.shape.counted
+                    && Some(place + 1) == self.shape.key_at
+                    && !std::mem::take(&mut self.counts_keys) =>
+            {
+                self.shape.key_at = None;
+            }
             _ => {}
         }
         self.place = self.place.saturating_add(1);

@@ -66,6 +66,9 @@ fn keys_are_where_the_command_has_them() {
         Redis::new,
         &[
             client(command(&["EVAL", "return 1", "1", "k1"]), 0),
+            client(command(&["EVAL", "return 1", "0", "secret"]), 0),
+            client(command(&["FCALL", "f", "secret", "secret"]), 0),
+            client(command(&["BLMPOP", "1", "10", "k6", "LEFT"]), 0),
             client(command(&["object", "encoding", "k2"]), 0),
             client(command(&["MEMORY", "USAGE", "k3"]), 0),
             client(command(&["BITOP", "AND", "k4", "a"]), 0),
@@ -74,6 +77,9 @@ fn keys_are_where_the_command_has_them() {
         ],
         &[
             "> command=EVAL key=k1",
+            "> command=EVAL",
+            "> command=FCALL",
+            "> command=BLMPOP key=k6",
             "> command=OBJECT ENCODING key=k2",
             "> command=MEMORY USAGE key=k3",
             "> command=BITOP key=k4",
@@ -161,6 +167,7 @@ fn commands_beyond_those_that_wait_are_answered_without_latency() {
     }
     let known = events.iter().filter(|event| event.latency_us == Some(4)).count();
     assert_eq!((events.len(), known), (1_100, 1_024));
+    assert!(decoder.heap_bytes() < 2 << 10);
     events.clear();
     let _ = decoder.data(Side::Client, &command(&["PING"]), 5, &mut events);
     let _ = decoder.data(Side::Server, b"+PONG\r\n", 7, &mut events);

@@ -63,7 +63,7 @@ impl<'a> Head<'a> {
     }
 
     fn field(&mut self, field: &'a [u8]) {
-        let Some(colon) = field.iter().position(|&byte| byte == b':') else { return };
+        let Some(colon) = memchr::memchr(b':', field) else { return };
         let (name, value) = field.split_at_checked(colon).unwrap_or_default();
         let (name, value) = (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii());
         let is = |long: &[u8], short: u8| {
@@ -192,7 +192,7 @@ fn start(line: &[u8]) -> Option<Start<'_>> {
 
 /// The line, and what follows it; nothing if it does not end.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|&byte| byte == b'\n')?;
+    let end = memchr::memchr(b'\n', bytes)?;
     let (line, rest) = bytes.split_at_checked(end)?;
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..)?))
 }

@@ -4,6 +4,7 @@ use super::head::{Head, begins_like_sip};
 use super::message;
 use crate::app::decoder::{Guess, Side, StreamDecoder, Verdict};
 use crate::app::event::Events;
+use crate::app::kept::extend_bounded;
 use crate::app::pending::Pending;
 
 /// Longest head, bytes.
@@ -72,7 +73,7 @@ impl Sip {
                 if bytes.len() > room {
                     return self.out_of_step(half);
                 }
-                half.head.extend_from_slice(bytes);
+                extend_bounded(&mut half.head, bytes, MAX_HEAD_BYTES);
                 if begins_like_sip(&half.head) == Guess::No {
                     return self.out_of_step(half);
                 }
@@ -175,7 +176,7 @@ fn head_length(kept: &[u8], bytes: &[u8]) -> Option<usize> {
             return Some(new.len());
         }
     }
-    bytes.windows(4).position(|window| window == END).map(|at| at + 4)
+    memchr::memmem::find(bytes, &END).map(|at| at + END.len())
 }
 
 /// The first line on that begins a message.
@@ -185,7 +186,7 @@ fn find_start(bytes: &[u8]) -> Option<&[u8]> {
         if begins_like_sip(rest) == Guess::Yes {
             return Some(rest);
         }
-        let end = rest.iter().position(|&byte| byte == b'\n')?;
+        let end = memchr::memchr(b'\n', rest)?;
         rest = rest.get(end + 1..)?;
     }
 }

@@ -142,8 +142,12 @@ fn heads_are_bounded() {
     let mut events = Events::default();
     let _ = decoder.data(Side::Client, b"INVITE sip:x SIP/2.0\r\n", 0, &mut events);
     let line = [b'a'; 1_000];
-    let verdicts: Vec<Verdict> =
-        (0..20).map(|_| decoder.data(Side::Client, &line, 0, &mut events)).collect();
+    let verdicts: Vec<Verdict> = (0..20)
+        .map(|_| {
+            assert!(decoder.heap_bytes() <= BOUND);
+            decoder.data(Side::Client, &line, 0, &mut events)
+        })
+        .collect();
     assert_eq!(verdicts[15], Verdict::More);
     assert_eq!(verdicts[16], Verdict::Wrong);
 }

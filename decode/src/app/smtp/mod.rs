@@ -187,7 +187,7 @@ impl Smtp {
             }
             if seen == 0 {
                 let rest = bytes.get(at..).unwrap_or_default();
-                at += rest.iter().position(|&byte| byte == b'\r').unwrap_or(rest.len());
+                at += memchr::memchr(b'\r', rest).unwrap_or(rest.len());
             }
         }
         *bytes = &[];
