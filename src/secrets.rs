@@ -24,7 +24,7 @@ const MAX_BYTES: u64 = 8 << 20;
 /// `/proc` is not there or not readable.
 pub fn hide() -> io::Result<()> {
     let stat = fs::read_to_string("/proc/self/stat")?;
-    let memory = File::options().read(true).write(true).open("/proc/self/mem")?;
+    let memory = own_memory()?;
     let (arguments, environment) = places(&stat).ok_or(io::ErrorKind::InvalidData)?;
     overwrite(&memory, arguments, secret_arguments)?;
     overwrite(&memory, environment, secret_variables)
@@ -36,6 +36,22 @@ pub fn guard_memory() {
     // Both can only fail for want of kernel support; the probe works all the same.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = prctl::set_dumpable(false);
+}
+
+/// The memory of a program with capabilities on its file belongs to root (`prctl(2)`,
+/// PR_SET_DUMPABLE), so its own user cannot open it, though everybody sees its command line. For that
+/// moment it is made a process like others; a debugger would need the capabilities all the same.
+fn own_memory() -> io::Result<File> {
+    let open = || File::options().read(true).write(true).open("/proc/self/mem");
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            prctl::set_dumpable(true)?;
+            let memory = open();
+            prctl::set_dumpable(false)?;
+            memory
+        }
+        other => other,
+    }
 }
 
 /// Where arguments and environment lie.

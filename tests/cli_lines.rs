@@ -4,6 +4,11 @@
 
 mod common;
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use common::{Run, folder, kprobe, output, recordings, run};
 
 /// Status 1, nothing on standard output, one line on standard error.
@@ -209,6 +214,44 @@ fn a_configuration_file_works_like_flags() {
     let by_flag = common::replay(&recording, &[]);
     assert_eq!(std::fs::read(&out).unwrap(), by_flag.stdout);
     assert!(!by_flag.stdout.is_empty());
+}
+
+/// In a mount namespace of its own `/run/systemd/journal` is our folder.
+#[test]
+fn log_lines_go_to_the_journal_where_it_reads_standard_error() {
+    let works = Command::new("unshare").args(["--mount", "true"]).status();
+    if !works.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: needs root for a mount namespace");
+        return;
+    }
+    let folder = folder();
+    let recording = recordings::all().into_iter().next().unwrap().write(folder.path());
+    let all = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), all.clone()).unwrap();
+    let journal = UnixDatagram::bind(folder.path().join("socket")).unwrap();
+    std::fs::set_permissions(folder.path().join("socket"), all).unwrap();
+    journal.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
+                  mount --bind \"$1\" /run/systemd/journal && shift && exec \"$@\"";
+    let stderr = std::fs::File::create(folder.path().join("stderr")).unwrap();
+    let facts = stderr.metadata().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(folder.path());
+    command.args([env!("CARGO_BIN_EXE_kprobe"), "-v", "--read"]).arg(recording);
+    command.args(["--output", "json"]).stdout(Stdio::null()).stdin(Stdio::null());
+    command.env("JOURNAL_STREAM", format!("{}:{}", facts.dev(), facts.ino()));
+    assert!(command.stderr(stderr).status().unwrap().success());
+    assert_eq!(std::fs::read_to_string(folder.path().join("stderr")).unwrap(), "");
+    // The last line is said by a process that has given everything up.
+    let mut message = [0; 4096];
+    loop {
+        let length = journal.recv(&mut message).unwrap();
+        let text = String::from_utf8_lossy(&message[..length]);
+        if text.contains("0 left out by the flow limit") {
+            assert!(text.contains("PRIORITY"), "{text}");
+            break;
+        }
+    }
 }
 
 #[test]

@@ -5,11 +5,13 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use common::backend::{Khub, urls};
 use common::namespace::with_veth;
 use common::probe::Probe;
-use common::{folder, kprobe, page, run};
+use common::{copy_for_all_users, folder, kprobe, page, run};
 use khub::{DEV_EMAIL, DEV_TOKEN};
 use nix::sys::signal::Signal;
 
@@ -81,6 +83,36 @@ fn memory_of_a_running_probe_is_closed_to_others_of_the_same_user_and_leaves_no_
         assert!(!status.contains("Uid:\t0\t"), "{status}");
         assert_eq!(fs::metadata(format!("{process}/environ")).unwrap().uid(), 0);
         probe.stop(Signal::SIGTERM);
+    });
+}
+
+#[test]
+fn a_program_with_the_capability_on_its_file_hides_secrets_too() {
+    with_veth(|| {
+        let folder = folder();
+        let copy = copy_for_all_users(folder.path());
+        let set = Command::new("setcap").arg("cap_net_raw+ep").arg(&copy).status();
+        if !set.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: setcap is not installed, or not for this file system");
+            return;
+        }
+        let hub = hub();
+        let mut command = Command::new(copy);
+        command
+            .args(["-i", "vb", "-v", "--buffer-size", "8", "--token", TOKEN, "--email", EMAIL])
+            .args(urls(&hub.address.to_string()))
+            .env_clear()
+            .env("KENTIK_API_TOKEN", TOKEN)
+            .stdin(Stdio::null())
+            .uid(65_534)
+            .gid(65_534);
+        let mut probe = Probe::spawn(command);
+        probe.wait_for("seccomp");
+        let seen = seen(probe.id());
+        assert!(seen.contains("-i vb") && !seen.contains(TOKEN) && !seen.contains(EMAIL), "{seen}");
+        let ended = probe.stop(Signal::SIGTERM);
+        assert_eq!(ended.code, 0, "{}", ended.log);
+        assert!(!ended.log.contains("stay readable"), "{}", ended.log);
     });
 }
 

@@ -161,7 +161,7 @@ fn an_unprivileged_user_with_the_one_capability_captures_and_then_gives_it_up() 
             .arg(&copy)
             .env_clear()
             .stdin(Stdio::null());
-        let probe = start(command, &["--output", "json"]);
+        let probe = start(command, &["--output", "json", "--promisc"]);
         check(
             &threads(probe.id()),
             &[

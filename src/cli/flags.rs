@@ -1,5 +1,9 @@
 //! The one table of flags: parser, help, man page, completions, reference and the keys of the
 //! configuration file follow from it.
+//!
+//! A flag whose feature is not there yet is marked `planned()`: taking the mark away makes it work
+//! and shows it everywhere. `live()` marks those that SIGHUP changes in a running probe; before it
+//! is set, `probe/control` and those who follow its settings have to do what it promises.
 
 use Kind::{Count, List, Repeated, Switch, Value};
 

@@ -1,6 +1,7 @@
 //! All sources of settings in their order: flag, environment, file (the device and the default come
 //! later).
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::file;
@@ -17,7 +18,17 @@ pub struct Sources {
     /// Folder whose files the service manager guards.
     guarded: Option<PathBuf>,
     /// Contents of files with one value, for when this user may not read them any more.
-    lines: Vec<(PathBuf, String)>,
+    lines: Vec<(PathBuf, Line)>,
+}
+
+/// May be a secret. Its `Debug` form is `***`.
+#[derive(Clone)]
+struct Line(String);
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Sources {
@@ -62,11 +73,11 @@ impl Sources {
         match (file::first_line(path, private && !guarded), known) {
             (Ok(line), _) => {
                 self.lines.retain(|(known, _)| known != path);
-                self.lines.push((path.to_owned(), line.clone()));
+                self.lines.push((path.to_owned(), Line(line.clone())));
                 Ok(line)
             }
             // Read by root at the start, and this user may not.
-            (Err(_), Some((_, line))) => Ok(line.clone()),
+            (Err(_), Some((_, Line(line)))) => Ok(line.clone()),
             (Err(error), None) => Err(error),
         }
     }

@@ -384,7 +384,9 @@ fn token_and_email_come_from_files_of_their_own() {
     let (_token_folder, token) = file("  s3cret \nmore\n", 0o400);
     let (_email_folder, email) = file("a@b.c\n", 0o644);
     let line = format!("-i eth0 --token-file {token} --email-file {email}");
-    let backend = meaning(&line, &[("KENTIK_TOKEN", "other")]).unwrap().backend.unwrap();
+    let config = meaning(&line, &[("KENTIK_TOKEN", "other")]).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
+    let backend = config.backend.unwrap();
     assert_eq!(backend.credentials.email, "a@b.c");
     assert_eq!(backend.credentials.token, export::Token::new("s3cret"));
     let (_folder, open) = file("s3cret\n", 0o644);
@@ -457,6 +459,7 @@ fn a_reload_tells_what_changes_now_and_what_waits() {
     let Ok(Request::Run(flags)) = cli::parse(line.split(' ').map(Into::into)) else { panic!() };
     let mut sources = Sources::new(flags, &|_| None);
     let at_start = sources.gather().unwrap();
+    assert!(!format!("{sources:?}").contains("eth0"));
     let mut reload = Reload::new(sources, at_start);
     let changes = reload.again().unwrap();
     assert!(changes.live.is_empty() && changes.at_start.is_empty());
