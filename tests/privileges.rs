@@ -143,6 +143,24 @@ fn root_stays_root_where_that_is_wanted_and_the_sandbox_can_be_left_out() {
     });
 }
 
+/// As in a container that leaves root hardly a capability.
+#[test]
+fn root_that_cannot_become_another_user_says_so_and_keeps_no_more_than_it_needs() {
+    with_veth(|| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-setuid,-setgid"]).arg(env!("CARGO_BIN_EXE_kprobe"));
+        command.env_clear().stdin(Stdio::null());
+        let probe = start(command, &["--output", "json"]);
+        check(
+            &threads(probe.id()),
+            &[("Uid", "0\t0\t0\t0"), ("CapEff", DAC_OVERRIDE), ("Seccomp", "2")],
+        );
+        let ended = probe.stop(Signal::SIGTERM);
+        let line = "without CAP_SETUID and CAP_SETGID the probe stays root";
+        assert!(ended.code == 0 && ended.log.contains(line), "{}", ended.log);
+    });
+}
+
 #[test]
 fn an_unprivileged_user_with_the_one_capability_captures_and_then_gives_it_up() {
     with_veth(|| {

@@ -47,7 +47,7 @@ impl Privileges {
         debug!("no new privileges for this process");
         shrink_bounding_set();
         if config.sandbox {
-            match files::restrict(config).map_err(|error| anyhow!("Error: Landlock: {error}"))? {
+            match files::restrict(config).map_err(|error| refused("Landlock", &error))? {
                 Some(outcome) => debug!("Landlock: {outcome}"),
                 None => warn!("this kernel has no Landlock: file access is not restricted"),
             }
@@ -93,13 +93,17 @@ impl AllOpen {
             );
         }
         if sandbox {
-            let filter = filter::Programs::new().map_err(|e| anyhow!("Error: seccomp: {e}"))?;
+            let filter = filter::Programs::new().map_err(|error| refused("seccomp", &error))?;
             let calls = filter.calls;
-            filter.install_everywhere().map_err(|e| anyhow!("Error: seccomp: {e}"))?;
+            filter.install_everywhere().map_err(|error| refused("seccomp", &error))?;
             debug!("seccomp: {calls} system calls are allowed, others refused with EPERM");
         }
         Ok(())
     }
+}
+
+fn refused(what: &str, error: &dyn std::error::Error) -> anyhow::Error {
+    anyhow!("Error: {what}: {error}; --no-sandbox does without")
 }
 
 /// Without CAP_SETPCAP it stays as it is, which means nothing after no-new-privileges.
