@@ -96,3 +96,98 @@ fn radius_mode(settings: &Settings) -> Result<RadiusMode, UsageError> {
     };
     Ok(RadiusMode { ports, filter })
 }
+
+#[cfg(test)]
+mod tests {
+    use capture::{Filter, Frame, LINKTYPE_ETHERNET, PacketType};
+    use etherparse::PacketBuilder;
+
+    use super::*;
+    use crate::cli::Origin;
+
+    fn settings(flags: &[(&'static str, &str)]) -> Settings {
+        let mut settings = Settings::default();
+        for (flag, value) in flags {
+            settings.set(flag, vec![(*value).to_owned()], Origin::Flag);
+        }
+        settings
+    }
+
+    fn matches(expression: &str, data: &[u8]) -> bool {
+        let filter = Filter::compile(expression, LINKTYPE_ETHERNET).unwrap();
+        let (wire_len, linktype) = (data.len() as u32, LINKTYPE_ETHERNET);
+        let packet_type = PacketType::Unknown;
+        filter.matches(&Frame {
+            time_ns: 0,
+            data,
+            wire_len,
+            linktype,
+            vlan: None,
+            packet_type,
+            offload: None,
+        })
+    }
+
+    /// UDP over Ethernet and IPv4, with a VLAN tag if there is an id.
+    fn udp(vlan: Option<u16>, ports: (u16, u16)) -> Vec<u8> {
+        let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);
+        let (source, destination) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+        let mut frame = Vec::new();
+        let payload = [0; 24];
+        match vlan {
+            Some(id) => ethernet
+                .single_vlan(id.try_into().unwrap())
+                .ipv4(source, destination, 64)
+                .udp(ports.0, ports.1)
+                .write(&mut frame, &payload),
+            None => ethernet
+                .ipv4(source, destination, 64)
+                .udp(ports.0, ports.1)
+                .write(&mut frame, &payload),
+        }
+        .unwrap();
+        frame
+    }
+
+    /// The same with fragment offset 8, in which ports are payload; the tag moves the header.
+    fn later_fragment(vlan: Option<u16>) -> Vec<u8> {
+        let mut frame = udp(vlan, (9, 9));
+        frame[14 + 4 * usize::from(vlan.is_some()) + 7] = 1;
+        frame
+    }
+
+    /// An IPv6 fragment header in front of what may be anything.
+    fn v6_fragment() -> Vec<u8> {
+        let mut frame =
+            [&[2; 6][..], &[4; 6], &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 44, 64]].concat();
+        frame.extend([0; 32]);
+        frame.extend([17, 0, 0, 8, 0, 0, 0, 1, 0, 9, 0, 9, 0, 8, 0, 0]);
+        frame
+    }
+
+    #[test]
+    fn the_default_filters_take_tagged_frames_and_fragments_of_both_families() {
+        let Mode::Dns(dns) = mode(&settings(&[("dns", "")])).unwrap() else { panic!() };
+        let Mode::Radius(radius) = mode(&settings(&[("radius", "")])).unwrap() else { panic!() };
+        for (filter, wanted, other) in
+            [(&dns.filter, (53, 4000), (4000, 53)), (&radius.filter, (4000, 1813), (1813, 4000))]
+        {
+            for vlan in [None, Some(100)] {
+                assert!(matches(filter, &udp(vlan, wanted)), "{filter} {vlan:?}");
+                assert!(!matches(filter, &udp(vlan, other)), "{filter} {vlan:?}");
+                assert!(matches(filter, &later_fragment(vlan)), "{filter} {vlan:?}");
+            }
+            assert!(matches(filter, &v6_fragment()), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_is_captured_whatever_its_port_and_a_filter_narrows_radius() {
+        let mirror = settings(&[("dns", ""), ("juniper-mirror", "")]);
+        let Mode::Dns(dns) = mode(&mirror).unwrap() else { panic!() };
+        assert!(matches(&dns.filter, &udp(Some(7), (1, 2))));
+        let narrow = settings(&[("radius", ""), ("filter", "dst host 10.0.0.9")]);
+        let Mode::Radius(radius) = mode(&narrow).unwrap() else { panic!() };
+        assert!(!matches(&radius.filter, &udp(None, (4000, 1812))));
+    }
+}
