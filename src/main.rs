@@ -5,13 +5,15 @@ mod cli;
 mod config;
 mod doctor;
 mod log;
+mod privileges;
 mod probe;
+mod secrets;
 mod status;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use config::Config;
+use config::{Config, Reload, Sources};
 
 fn main() -> ExitCode {
     match run() {
@@ -38,7 +40,20 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         cli::Request::Run(typed) => typed,
     };
-    let config = Config::new(&typed, &|name| std::env::var(name).ok()).map_err(usage)?;
-    log::start(config.verbose);
-    probe::run(&config)
+    let mut sources = Sources::new(typed, &|name| std::env::var(name).ok());
+    let hidden = secrets::hide();
+    let settings = sources.gather().map_err(usage)?;
+    let config = Config::new(&settings).map_err(usage)?;
+    cli::refuse_unwired(&settings).map_err(usage)?;
+    if settings.has("print-config") {
+        let text = config::print(&settings).map_err(usage)?;
+        let _ = io::stdout().write_all(text.as_bytes());
+        return Ok(ExitCode::SUCCESS);
+    }
+    log::start(config.verbose, config.log_format);
+    if let Err(error) = hidden {
+        tracing::warn!("secrets stay readable in /proc: {error}");
+    }
+    secrets::guard_memory();
+    probe::run(&config, Reload::new(sources, settings))
 }

@@ -7,12 +7,11 @@ mod common;
 mod support;
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use common::backend::{Khub, urls};
-use common::{Run, folder, kprobe, output, recordings, run};
+use common::{Run, copy_for_all_users, folder, kprobe, output, recordings, run};
 use support::{Server, answer};
 
 /// Status 1, nothing on standard output, one line on standard error.
@@ -102,7 +101,7 @@ fn a_usage_error_is_one_line_and_no_request() {
         ),
         (
             &["-i", "lo", "--output", "xml"],
-            "invalid value 'xml' for --output: expected json, json:PATH or kflow",
+            "invalid value 'xml' for --output: expected json, json:PATH, kflow or ipfix://HOST:PORT",
         ),
         (
             &["--read", "x", "--local-mac", "1:2:3"],
@@ -279,12 +278,7 @@ fn without_privilege_the_capture_says_what_it_needs() {
     // For another user the program has to lie where that user may read.
     let folder = folder();
     if nix::unistd::geteuid().is_root() {
-        let copy = folder.path().join("kprobe");
-        std::fs::copy(env!("CARGO_BIN_EXE_kprobe"), &copy).unwrap();
-        for path in [folder.path(), &copy] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        command = Command::new(copy);
+        command = Command::new(copy_for_all_users(folder.path()));
         command.env_clear().stdin(Stdio::null()).uid(65_534).gid(65_534);
     }
     let run = output(command.args(["-i", "lo"]));

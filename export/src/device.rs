@@ -12,6 +12,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
+use tracing::info;
 
 use crate::flow::Timing;
 use crate::http::{Failure, Http, HttpConfig, HttpError, public_url, read_bounded};
@@ -110,10 +111,7 @@ impl DeviceApi {
     pub fn find(&self, wanted: &Selection, identity: &Identity) -> Result<Device, DeviceError> {
         let found = match wanted {
             Selection::Id(id) => self.look_up(&[id.to_string()])?,
-            Selection::Addresses(addresses) => {
-                let keys: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                self.look_up(&keys)?
-            }
+            Selection::Addresses(addresses) => self.by_address(addresses)?,
             Selection::Address(address) => match self.look_up(&[address.to_string()])? {
                 None => self.create(identity)?,
                 found => found,
@@ -163,6 +161,17 @@ impl DeviceApi {
                 _ => Err(self.refused(answer, place).await),
             }
         })
+    }
+
+    /// The first of the addresses that is known; says which, since it may surprise.
+    fn by_address(&self, addresses: &[IpAddr]) -> Result<Option<Device>, DeviceError> {
+        for address in addresses {
+            if let Some(device) = self.look_up(&[address.to_string()])? {
+                info!("device {} was found by address {address}", device.device_name);
+                return Ok(Some(device));
+            }
+        }
+        Ok(None)
     }
 
     /// The first of `keys` that is known.

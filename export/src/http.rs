@@ -187,7 +187,7 @@ pub(crate) async fn read_bounded(mut answer: Response, max_bytes: usize) -> Opti
 }
 
 /// The URL without user, password, query and fragment.
-pub(crate) fn public_url(url: &Url) -> String {
+pub fn public_url(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }

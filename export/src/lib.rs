@@ -20,6 +20,7 @@ mod json;
 mod meter;
 mod order;
 mod owners;
+mod refresh;
 mod stats;
 mod tcp_fields;
 #[cfg(test)]
@@ -31,10 +32,12 @@ pub use device::{DeviceApi, DeviceError, Identity, MAX_ANSWER_BYTES, Selection, 
 pub use exporter::{ExporterHandle, Output, StartError, start};
 pub use feed::{Feed, Intake, Pace, channel};
 pub use flow::{KflowConfig, QueueLimits, Timing};
-pub use http::{Credentials, HttpConfig, HttpError, Proxy, Token};
+pub use http::{Credentials, HttpConfig, HttpError, Proxy, Token, public_url};
 pub use interface::Interface;
 pub use json::{FIELDS, Field, Target};
+pub use kflow::api::Device;
 pub use meter::Meter;
+pub use refresh::{DeviceChange, DeviceWatch, device_rate};
 pub use reqwest::Url;
 pub use stats::{Count, FeedStats, Lost, OutputStats, OutputSummary, Stats, Summary};
 pub use tcp_fields::{TCP_FIELDS, TcpField, TcpValue};

@@ -22,6 +22,7 @@ mod store;
 mod table;
 pub mod tcp;
 mod ticks;
+mod translate;
 
 pub use config::{Config, Moment};
 pub use cut::Cut;
@@ -33,6 +34,7 @@ pub use sampling::Sampling;
 pub use stats::TableStats;
 pub use table::FlowTable;
 pub use ticks::Ticks;
+pub use translate::{Translation, TranslationError, Translations};
 
 #[cfg(test)]
 mod tests;

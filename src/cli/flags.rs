@@ -1,4 +1,11 @@
-//! The one table of flags: parser, help and (later) man page and configuration keys follow it.
+//! The one table of flags: parser, help, man page, completions, reference and the keys of the
+//! configuration file follow from it.
+//!
+//! A flag whose feature is not there yet is marked `planned()`: taking the mark away makes it work
+//! and shows it everywhere. `live()` marks those that SIGHUP changes in a running probe; before it
+//! is set, `probe/control` and those who follow its settings have to do what it promises.
+
+use Kind::{Count, List, Repeated, Switch, Value};
 
 /// How a flag takes its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,16 +14,40 @@ pub enum Kind {
     Value(&'static str),
     /// A value each time it is given.
     Repeated(&'static str),
+    /// Values each time it is given, separated by commas.
+    List(&'static str),
     /// No value; giving it twice is an error.
     Switch,
     /// No value; each time counts.
     Count,
 }
 
+/// What of a value must not be seen by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// Nothing.
+    No,
+    /// Personal: taken out of the process list, shown elsewhere.
+    Personal,
+    /// All of it, everywhere.
+    Whole,
+    /// User and password of a URL, everywhere.
+    UrlLogin,
+}
+
+/// When a changed value of the configuration file takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// With the next start.
+    AtStart,
+    /// With SIGHUP.
+    Live,
+}
+
 /// One flag as the user sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Long name without dashes.
+    /// Long name without dashes; also the key in the configuration file.
     pub long: &'static str,
     /// Short name, if any.
     pub short: Option<char>,
@@ -28,146 +59,271 @@ pub struct Flag {
     pub group: &'static str,
     /// One sentence for the help.
     pub help: &'static str,
+    /// What holds when it is not given, where that is one value for all.
+    pub default: Option<&'static str>,
+    /// Environment variables that are used when it is not given, first one first.
+    pub variables: &'static [&'static str],
+    /// What of its value is hidden.
+    pub secret: Secret,
+    /// Whether it may stand in the configuration file.
+    pub is_key: bool,
+    /// When a change in the configuration file takes effect.
+    pub change: Change,
+    /// False while what it asks for is not in this build: then it is parsed and checked like all
+    /// others, refused with a clear line, and not shown.
+    pub wired: bool,
+    /// Accepted and never shown.
+    pub hidden: bool,
 }
 
+impl Flag {
+    const fn new(group: &'static str, long: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self {
+            long,
+            short: None,
+            aliases: &[],
+            kind,
+            group,
+            help,
+            default: None,
+            variables: &[],
+            secret: Secret::No,
+            is_key: true,
+            change: Change::AtStart,
+            wired: true,
+            hidden: false,
+        }
+    }
+
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn default(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    const fn variables(mut self, variables: &'static [&'static str]) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    const fn secret(mut self, secret: Secret) -> Self {
+        self.secret = secret;
+        self
+    }
+
+    /// Only on the command line.
+    const fn typed_only(mut self) -> Self {
+        self.is_key = false;
+        self
+    }
+
+    const fn live(mut self) -> Self {
+        self.change = Change::Live;
+        self
+    }
+
+    /// Not in this build yet.
+    const fn planned(mut self) -> Self {
+        self.wired = false;
+        self
+    }
+
+    const fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
+    }
+
+    /// Whether help, man page, completions and reference show it.
+    pub const fn is_shown(&self) -> bool {
+        self.wired && !self.hidden
+    }
+
+    /// The help sentence with what holds otherwise.
+    pub fn sentence(&self) -> String {
+        let mut text = self.help.to_owned();
+        if let Some(default) = self.default {
+            text.push_str(&format!(" [default: {default}]"));
+        }
+        if let Some(first) = self.variables.first() {
+            text.push_str(&format!(" [environment: {first}]"));
+        }
+        text
+    }
+
+    /// What the help calls the value, if there is one.
+    pub const fn value_name(&self) -> Option<&'static str> {
+        match self.kind {
+            Value(name) | Repeated(name) | List(name) => Some(name),
+            Switch | Count => None,
+        }
+    }
+}
+
+/// The flag of this long name.
+pub fn flag(long: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.long == long)
+}
+
+/// Values of wired flags that are not in this build, by how they begin.
+pub const PLANNED_VALUES: &[(&str, &str)] = &[("output", "ipfix:"), ("sample", "auto")];
+
 const CAPTURE: &str = "Capture";
+const FLOWS: &str = "Flows";
+const MODES: &str = "Modes";
+const DECODING: &str = "Decoding";
+const PRIVACY: &str = "Privacy";
 const DEVICE: &str = "Device";
 const BACKEND: &str = "Backend";
 const OUTPUT: &str = "Output";
+const OPERATION: &str = "Operation";
 const GENERAL: &str = "General";
 
-const fn value(
-    group: &'static str,
-    long: &'static str,
-    name: &'static str,
-    help: &'static str,
-) -> Flag {
-    Flag { long, short: None, aliases: &[], kind: Kind::Value(name), group, help }
-}
-
 /// Every flag, in the order of the help.
+#[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
-    Flag {
-        short: Some('i'),
-        kind: Kind::Repeated("NAME"),
-        ..value(CAPTURE, "interface", "", "Interface to capture on; may be repeated")
-    },
-    value(
-        CAPTURE,
-        "read",
-        "FILE",
-        "Replay a pcap or pcapng file (also gzipped; - is standard input)",
-    ),
-    value(CAPTURE, "local-mac", "MAC", "With --read: MAC of the probe's host, gives the direction"),
-    value(
-        CAPTURE,
-        "readers",
-        "N",
-        "Reader threads for each interface or the file, or auto [default: 1]",
-    ),
-    value(
-        CAPTURE,
-        "cpus",
-        "LIST",
-        "CPUs that readers are pinned to, like 0,2-5 [default: those allowed, near the interface]",
-    ),
-    value(
-        CAPTURE,
-        "filter",
-        "EXPRESSION",
-        "Capture only what this expression selects (pcap-filter(7))",
-    ),
-    value(
-        CAPTURE,
-        "snaplen",
-        "BYTES",
+    Flag::new(CAPTURE, "interface", Repeated("NAME"),
+        "Interface to capture on; may be repeated").short('i'),
+    Flag::new(CAPTURE, "read", Value("FILE"),
+        "Replay a pcap or pcapng file (also gzipped; - is standard input)"),
+    Flag::new(CAPTURE, "local-mac", Value("MAC"),
+        "With --read: MAC of the probe's host, gives the direction"),
+    Flag::new(CAPTURE, "readers", Value("N"),
+        "Reader threads for each interface or the file, or auto").default("1"),
+    Flag::new(CAPTURE, "cpus", Value("LIST"),
+        "CPUs that readers are pinned to, like 0,2-5 [default: those allowed, near the interface]"),
+    Flag::new(CAPTURE, "filter", Value("EXPRESSION"),
+        "Capture only what this expression selects (pcap-filter(7))"),
+    Flag::new(CAPTURE, "snaplen", Value("BYTES"),
         "Capture at most so many bytes of a packet [default: 256, all that counting needs; 0: \
-         everything]",
-    ),
-    Flag {
-        kind: Kind::Switch,
-        ..value(CAPTURE, "promisc", "", "Capture packets for other hosts, too")
-    },
-    value(CAPTURE, "buffer-size", "MIB", "Size of each reader's capture ring [default: 128]"),
-    value(
-        CAPTURE,
-        "block-size",
-        "KIB",
-        "Size of a block of the ring, a power of two [default: 1024]",
-    ),
-    value(
-        CAPTURE,
-        "retire-ms",
-        "MS",
-        "The kernel hands over a block that is not full after this time [default: 10]",
-    ),
-    Flag {
-        aliases: &["fanout"],
-        ..value(
-            CAPTURE,
-            "fanout-group",
-            "GROUP",
-            "Share the interface with the other probes of this group, 0-65535",
-        )
-    },
-    value(
-        CAPTURE,
-        "fanout-mode",
-        "MODE",
+         everything]"),
+    Flag::new(CAPTURE, "promisc", Switch, "Capture packets for other hosts, too"),
+    Flag::new(CAPTURE, "buffer-size", Value("MIB"),
+        "Size of each reader's capture ring").default("128"),
+    Flag::new(CAPTURE, "block-size", Value("KIB"),
+        "Size of a block of the ring, a power of two").default("1024"),
+    Flag::new(CAPTURE, "retire-ms", Value("MS"),
+        "The kernel hands over a block that is not full after this time").default("10"),
+    Flag::new(CAPTURE, "fanout-group", Value("GROUP"),
+        "Share the interface with the other probes of this group, 0-65535").aliases(&["fanout"]),
+    Flag::new(CAPTURE, "fanout-mode", Value("MODE"),
         "How a group spreads packets: hash, lb, cpu, qm or ebpf [default: hash for --fanout-group, \
-         ebpf among the readers of one probe]",
-    ),
-    value(
-        CAPTURE,
-        "max-flows",
-        "N",
-        "Conversations held at once, all readers together [default: 2000000]",
-    ),
-    value(
-        CAPTURE,
-        "max-memory",
-        "MIB",
-        "Ceiling for rings, tables and queues; lowers --max-flows where needed [default: 1024]",
-    ),
-    value(CAPTURE, "sample", "N", "Export 1 of N flows [default: the device's rate]"),
-    value(DEVICE, "device-id", "ID", "Report as the device of this id"),
-    value(
-        DEVICE,
-        "device-if",
-        "NAME",
-        "Report as the device that has an address of this interface",
-    ),
-    value(DEVICE, "device-ip", "ADDRESS", "Report as the device of this address"),
-    value(DEVICE, "device-name", "NAME", "Report as the device of this name [default: host name]"),
-    value(DEVICE, "device-plan", "ID", "Plan for a device that does not exist yet"),
-    value(DEVICE, "device-site", "ID", "Site for a device that does not exist yet"),
-    value(BACKEND, "email", "EMAIL", "Account e-mail [environment: KENTIK_EMAIL]"),
-    value(BACKEND, "token", "TOKEN", "Account token [environment: KENTIK_TOKEN]"),
-    value(BACKEND, "region", "REGION", "Region of the account [default: US]"),
-    value(BACKEND, "api-url", "URL", "Device API [default: by region]"),
-    value(BACKEND, "flow-url", "URL", "Flow intake [default: by region]"),
-    value(BACKEND, "metrics-url", "URL", "Intake of the probe's own metrics [default: by region]"),
-    value(BACKEND, "proxy-url", "URL", "HTTP proxy for all requests"),
-    Flag {
-        kind: Kind::Repeated("OUTPUT"),
-        ..value(
-            OUTPUT,
-            "output",
-            "",
-            "json, json:PATH or kflow; may be repeated [default: kflow with credentials, else json]",
-        )
-    },
-    value(GENERAL, "status-host", "ADDRESS", "Address of the status server [default: 127.0.0.1]"),
-    value(GENERAL, "status-port", "PORT", "Port of the status server [default: 0, no server]"),
-    Flag {
-        short: Some('v'),
-        kind: Kind::Count,
-        ..value(GENERAL, "verbose", "", "Log more; may be repeated")
-    },
-    Flag {
-        short: Some('V'),
-        kind: Kind::Switch,
-        ..value(GENERAL, "version", "", "Print the version")
-    },
-    Flag { short: Some('h'), kind: Kind::Switch, ..value(GENERAL, "help", "", "Print this help") },
+         ebpf among the readers of one probe]"),
+    Flag::new(CAPTURE, "max-memory", Value("MIB"),
+        "Ceiling for rings, tables and queues; lowers --max-flows where needed").default("1024"),
+
+    Flag::new(FLOWS, "max-flows", Value("N"),
+        "Conversations held at once, all readers together").default("2000000"),
+    Flag::new(FLOWS, "sample", Value("N"), "Export 1 of N flows [default: the device's rate]"),
+    Flag::new(FLOWS, "sample-secret", Value("TEXT"),
+        "Probes with the same secret choose the same flows [default: random]")
+        .secret(Secret::Whole).planned(),
+    Flag::new(FLOWS, "keep-heavy", Switch,
+        "Above the device's flow limit, prefer flows with many bytes").planned(),
+    Flag::new(FLOWS, "translate", Repeated("A,p,B,q"),
+        "Report address A with port p as B and q; A,B leaves ports alone; may be repeated")
+        .planned(),
+
+    Flag::new(MODES, "dns", Switch, "Collect DNS answers instead of flows; same as the word dns")
+        .planned(),
+    Flag::new(MODES, "dns-filter", Value("EXPRESSION"),
+        "Capture filter of DNS mode; same as --filter after the word dns").planned(),
+    Flag::new(MODES, "juniper-mirror", Switch,
+        "In DNS mode: packets come in a mirror's envelope").planned(),
+    Flag::new(MODES, "radius", Switch,
+        "Follow RADIUS accounting instead of flows; same as the word radius").planned(),
+    Flag::new(MODES, "ports", List("PORT"), "Ports of RADIUS mode, separated by commas")
+        .default("1812,1813").planned(),
+
+    Flag::new(DECODING, "no-decode", Switch, "Count only: no application data"),
+    Flag::new(DECODING, "classify", Value("HOW"),
+        "Find protocols by content or by ports").default("content").planned(),
+    Flag::new(DECODING, "http-port", List("PORT"),
+        "TCP ports of HTTP besides 80, separated by commas").planned(),
+    Flag::new(DECODING, "tls-port", List("PORT"),
+        "TCP ports of TLS besides 443, separated by commas").planned(),
+    Flag::new(DECODING, "dns-port", Value("PORT"), "UDP port of DNS").default("53").planned(),
+    Flag::new(DECODING, "radius-port", List("PORT"),
+        "UDP ports of RADIUS, separated by commas").default("1812,1813")
+        .aliases(&["radius-ports"]).planned(),
+
+    Flag::new(PRIVACY, "redact", Repeated("FIELD=HOW"),
+        "Leave a field out (drop) or report its keyed hash (hash): url, name, user, user-agent or \
+         query; may be repeated").planned(),
+    Flag::new(PRIVACY, "cut-query", Switch, "Report URLs without their query").planned(),
+
+    Flag::new(DEVICE, "device-id", Value("ID"), "Report as the device of this id"),
+    Flag::new(DEVICE, "device-if", Value("NAME"),
+        "Report as the device that has an address of this interface"),
+    Flag::new(DEVICE, "device-ip", Value("ADDRESS"), "Report as the device of this address"),
+    Flag::new(DEVICE, "device-name", Value("NAME"),
+        "Report as the device of this name [default: host name]"),
+    Flag::new(DEVICE, "device-plan", Value("ID"), "Plan for a device that does not exist yet"),
+    Flag::new(DEVICE, "device-site", Value("ID"), "Site for a device that does not exist yet"),
+
+    Flag::new(BACKEND, "email", Value("EMAIL"), "Account e-mail")
+        .variables(&["KENTIK_EMAIL", "KENTIK_API_EMAIL"]).secret(Secret::Personal),
+    Flag::new(BACKEND, "email-file", Value("FILE"), "File whose first line is the e-mail"),
+    Flag::new(BACKEND, "token", Value("TOKEN"), "Account token; better in a file")
+        .variables(&["KENTIK_TOKEN", "KENTIK_API_TOKEN"]).secret(Secret::Whole),
+    Flag::new(BACKEND, "token-file", Value("FILE"),
+        "File whose first line is the token, readable by its owner alone"),
+    Flag::new(BACKEND, "region", Value("REGION"), "Region of the account").default("US"),
+    Flag::new(BACKEND, "api-url", Value("URL"), "Device API [default: by region]")
+        .secret(Secret::UrlLogin),
+    Flag::new(BACKEND, "flow-url", Value("URL"), "Flow intake [default: by region]")
+        .secret(Secret::UrlLogin),
+    Flag::new(BACKEND, "metrics-url", Value("URL"),
+        "Intake of the probe's own metrics [default: by region]").secret(Secret::UrlLogin),
+    Flag::new(BACKEND, "dns-url", Value("URL"), "Intake of DNS mode [default: by region]")
+        .secret(Secret::UrlLogin).planned(),
+    Flag::new(BACKEND, "proxy-url", Value("URL"), "HTTP proxy for all requests")
+        .secret(Secret::UrlLogin),
+    Flag::new(BACKEND, "ca-file", Value("FILE"),
+        "Certificates (PEM) to trust besides those of the system").planned(),
+
+    Flag::new(OUTPUT, "output", Repeated("OUTPUT"),
+        "json, json:PATH or kflow; may be repeated [default: kflow with credentials, else json]"),
+    Flag::new(OUTPUT, "rotate-size", Value("SIZE"),
+        "Begin a new JSON file at this size, like 100M").planned(),
+    Flag::new(OUTPUT, "rotate-files", Value("N"), "Finished JSON files to keep")
+        .default("10").planned(),
+    Flag::new(OUTPUT, "queue-size", Value("SIZE"),
+        "Memory for batches that wait to be sent").default("64M").planned(),
+    Flag::new(OUTPUT, "spool", Value("DIR"),
+        "Keep batches that cannot be sent in this folder").planned(),
+    Flag::new(OUTPUT, "spool-size", Value("SIZE"),
+        "Most that is kept there; the oldest goes first").default("1G").planned(),
+
+    Flag::new(OPERATION, "status-host", Value("ADDRESS"), "Address of the status server")
+        .default("127.0.0.1"),
+    Flag::new(OPERATION, "status-port", Value("PORT"), "Port of the status server; 0 is no server")
+        .default("0"),
+    Flag::new(OPERATION, "user", Value("NAME"),
+        "Started by root: user to become once everything is open; root stays [default: kprobe if \
+         there is one, else nobody]"),
+    Flag::new(OPERATION, "no-sandbox", Switch,
+        "Leave out the system call filter and the file access rules"),
+    Flag::new(OPERATION, "log-format", Value("FORMAT"),
+        "plain, json, journald, or auto: journald under systemd, else plain").default("auto"),
+    Flag::new(OPERATION, "config", Value("FILE"),
+        "Read settings from this TOML file; its keys are these flags; SIGHUP reads it again")
+        .typed_only(),
+    Flag::new(OPERATION, "print-config", Switch,
+        "Show all settings and where each comes from, and end").typed_only(),
+
+    Flag::new(GENERAL, "verbose", Count, "Log more; may be repeated").short('v').live(),
+    Flag::new(GENERAL, "version", Switch, "Print the version").short('V').typed_only(),
+    Flag::new(GENERAL, "help", Switch, "Print this help").short('h').typed_only(),
+    Flag::new(GENERAL, "generate", Value("WHAT"),
+        "Write man, completions-bash, completions-zsh, completions-fish or reference-md")
+        .typed_only().hidden(),
 ];

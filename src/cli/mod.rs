@@ -1,16 +1,20 @@
 //! What was typed: the command line as texts. What it means is [`crate::config`]'s business.
 
 mod flags;
+mod generate;
+mod settings;
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use flags::{FLAGS, Flag, Kind};
+pub use flags::{Change, FLAGS, Flag, Kind, Secret, flag};
+pub use settings::{Origin, Settings};
 
-/// The word that selects what to do; flags may stand before and after it.
+/// The words that select what to do; flags may stand before and after them.
 const WORD: &str = "word";
+/// May be given once for flow mode and once more, after the word, for DNS mode (CLI-15).
+const FILTER: &str = "filter";
 
 /// A usage error: one line that names the flag or value and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,34 +27,9 @@ pub enum Request {
     /// Print this and end well.
     Print(String),
     /// Run with these flags.
-    Run(Typed),
+    Run(Settings),
     /// Check what makes captures lie or drop: on this interface, or on the host and all that are up.
     Doctor(Option<String>),
-}
-
-/// The flags that were given, by long name.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Typed {
-    values: HashMap<&'static str, Vec<String>>,
-    /// How often `-v` was given.
-    pub verbose: u8,
-}
-
-impl Typed {
-    /// The value of a single-valued flag.
-    pub fn one(&self, flag: &str) -> Option<&str> {
-        self.values.get(flag).and_then(|values| values.first()).map(String::as_str)
-    }
-
-    /// All values of a repeated flag.
-    pub fn all(&self, flag: &str) -> &[String] {
-        self.values.get(flag).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether a switch or flag was given.
-    pub fn has(&self, flag: &str) -> bool {
-        self.values.contains_key(flag)
-    }
 }
 
 /// Reads the command line, program name first.
@@ -60,30 +39,85 @@ impl Typed {
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut matches = command().try_get_matches_from(words).map_err(|error| one_line(&error))?;
     if matches.get_flag("help") {
-        return Ok(Request::Print(command().render_help().to_string()));
+        return Ok(Request::Print(shown_command().render_help().to_string()));
     }
     if matches.get_flag("version") {
         return Ok(Request::Print(format!("Version: {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    let mut typed = Typed { verbose: matches.get_count("verbose"), ..Typed::default() };
-    for flag in FLAGS {
+    if let Some(what) = matches.get_one::<String>("generate") {
+        return generate::generate(what).map(Request::Print);
+    }
+    let mut settings = Settings::default();
+    let is_doctor = words_and_filters(&mut matches, &mut settings)?;
+    for flag in FLAGS.iter().filter(|flag| flag.long != FILTER) {
         if let Some(values) = values(&mut matches, flag) {
-            typed.values.insert(flag.long, values);
+            if settings.has(flag.long) && !matches!(flag.kind, Kind::Switch) {
+                return Err(twice(flag));
+            }
+            settings.set(flag.long, values, Origin::Flag);
         }
     }
-    match matches.get_one::<String>(WORD).map(String::as_str) {
-        None => Ok(Request::Run(typed)),
-        Some("doctor") => doctor(&typed),
-        Some(word) => Err(UsageError(format!("unexpected argument '{word}' found"))),
+    settings.check_pairs()?;
+    if is_doctor { doctor(&settings) } else { Ok(Request::Run(settings)) }
+}
+
+/// Refuses what this build cannot do.
+///
+/// # Errors
+/// Names the first such setting.
+pub fn refuse_unwired(settings: &Settings) -> Result<(), UsageError> {
+    if let Some(flag) = FLAGS.iter().find(|flag| !flag.wired && settings.has(flag.long)) {
+        return Err(UsageError(format!("--{} is not in this build", flag.long)));
     }
+    for (flag, start) in flags::PLANNED_VALUES {
+        if let Some(value) = settings.all(flag).iter().find(|value| value.starts_with(start)) {
+            return Err(UsageError(format!("--{flag} {value} is not in this build")));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the words, and gives each `--filter` its place: after the word `dns` it is that mode's.
+/// True for `doctor`.
+fn words_and_filters(
+    matches: &mut ArgMatches,
+    settings: &mut Settings,
+) -> Result<bool, UsageError> {
+    let places: Vec<usize> = matches.indices_of(WORD).into_iter().flatten().collect();
+    let words: Vec<String> = matches.remove_many(WORD).into_iter().flatten().collect();
+    let mut is_doctor = false;
+    let mut dns_from = usize::MAX;
+    for (word, place) in words.iter().zip(places) {
+        match word.as_str() {
+            "doctor" if !is_doctor => is_doctor = true,
+            "dns" if !settings.has("dns") => {
+                settings.set("dns", Vec::new(), Origin::Flag);
+                dns_from = place;
+            }
+            "radius" if !settings.has("radius") => {
+                settings.set("radius", Vec::new(), Origin::Flag);
+            }
+            _ => return Err(UsageError(format!("unexpected argument '{word}' found"))),
+        }
+    }
+    let places: Vec<usize> = matches.indices_of(FILTER).into_iter().flatten().collect();
+    let filters: Vec<String> = matches.remove_many(FILTER).into_iter().flatten().collect();
+    for (filter, place) in filters.into_iter().zip(places) {
+        let long = if place > dns_from { "dns-filter" } else { FILTER };
+        if let (true, Some(flag)) = (settings.has(long), flag(FILTER)) {
+            return Err(twice(flag));
+        }
+        settings.set(long, vec![filter], Origin::Flag);
+    }
+    Ok(is_doctor)
 }
 
 /// `doctor` takes one interface and nothing else.
-fn doctor(typed: &Typed) -> Result<Request, UsageError> {
-    if let Some(flag) = typed.values.keys().find(|flag| **flag != "interface") {
+fn doctor(settings: &Settings) -> Result<Request, UsageError> {
+    if let Some(flag) = settings.names().find(|flag| !["interface", "verbose"].contains(flag)) {
         return Err(UsageError(format!("--{flag} has no meaning with doctor")));
     }
-    match typed.all("interface") {
+    match settings.all("interface") {
         [] => Ok(Request::Doctor(None)),
         [one] => Ok(Request::Doctor(Some(one.clone()))),
         _ => Err(UsageError("doctor looks at one --interface at a time".to_owned())),
@@ -92,16 +126,30 @@ fn doctor(typed: &Typed) -> Result<Request, UsageError> {
 
 fn values(matches: &mut ArgMatches, flag: &Flag) -> Option<Vec<String>> {
     match flag.kind {
-        Kind::Value(_) | Kind::Repeated(_) => {
+        Kind::Value(_) | Kind::Repeated(_) | Kind::List(_) => {
             matches.remove_many::<String>(flag.long).map(Iterator::collect)
         }
         Kind::Switch => matches.get_flag(flag.long).then(Vec::new),
-        Kind::Count => None,
+        Kind::Count => {
+            let count = matches.get_count(flag.long);
+            (count > 0).then(|| vec![count.to_string()])
+        }
     }
 }
 
+/// What the parser knows: every flag.
 fn command() -> Command {
+    with_flags(FLAGS.iter())
+}
+
+/// What people see: the flags that work.
+fn shown_command() -> Command {
+    with_flags(FLAGS.iter().filter(|flag| flag.is_shown()))
+}
+
+fn with_flags<'a>(flags: impl Iterator<Item = &'a Flag>) -> Command {
     let mut command = Command::new("kprobe")
+        .version(env!("CARGO_PKG_VERSION"))
         .about("Host and sensor network probe: captures packets, keeps flows, ships records")
         .override_usage(
             "kprobe -i NAME [options]\n       kprobe --read FILE [options]\n       kprobe doctor [-i NAME]",
@@ -109,24 +157,36 @@ fn command() -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .max_term_width(100)
-        .arg(Arg::new(WORD).hide(true));
-    for flag in FLAGS {
+        .arg(Arg::new(WORD).hide(true).num_args(0..).action(ArgAction::Append));
+    for flag in flags {
         let mut arg = Arg::new(flag.long)
             .long(flag.long)
             .aliases(flag.aliases.iter().copied())
-            .help(flag.help)
+            .help(flag.sentence())
             .help_heading(flag.group);
         if let Some(short) = flag.short {
             arg = arg.short(short);
         }
         command = command.arg(match flag.kind {
+            Kind::Value(name) if flag.long == FILTER => {
+                arg.value_name(name).action(ArgAction::Append)
+            }
             Kind::Value(name) => arg.value_name(name).action(ArgAction::Set),
-            Kind::Repeated(name) => arg.value_name(name).action(ArgAction::Append),
+            Kind::Repeated(name) | Kind::List(name) => {
+                arg.value_name(name).action(ArgAction::Append)
+            }
             Kind::Switch => arg.action(ArgAction::SetTrue),
             Kind::Count => arg.action(ArgAction::Count),
         });
     }
     command
+}
+
+/// In the parser's words.
+fn twice(flag: &Flag) -> UsageError {
+    let name = flag.value_name().unwrap_or_default();
+    let long = flag.long;
+    UsageError(format!("the argument '--{long} <{name}>' cannot be used multiple times"))
 }
 
 /// The parser explains in several lines; ours is the first.
@@ -137,64 +197,4 @@ fn one_line(error: &clap::Error) -> UsageError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(line: &str) -> Result<Typed, String> {
-        let words = std::iter::once("kprobe").chain(line.split_whitespace()).map(OsString::from);
-        match parse(words).map_err(|error| error.to_string())? {
-            Request::Run(typed) => Ok(typed),
-            Request::Print(text) => Err(text),
-            Request::Doctor(interface) => Err(format!("doctor {interface:?}")),
-        }
-    }
-
-    #[test]
-    fn the_doctor_takes_an_interface_before_or_after_the_word() {
-        assert_eq!(run("doctor").unwrap_err(), "doctor None");
-        for line in ["doctor -i eth0", "-i eth0 doctor"] {
-            assert_eq!(run(line).unwrap_err(), "doctor Some(\"eth0\")");
-        }
-        assert!(run("doctor --promisc").unwrap_err().contains("--promisc has no meaning"));
-    }
-
-    #[test]
-    fn the_flag_table_makes_a_sound_parser() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn values_may_stand_behind_a_space_or_an_equals_sign() {
-        for line in ["-i eth0", "-ieth0", "-i=eth0", "--interface eth0", "--interface=eth0"] {
-            assert_eq!(run(line).unwrap().one("interface"), Some("eth0"), "{line}");
-        }
-    }
-
-    #[test]
-    fn verbosity_counts_in_any_mix() {
-        assert_eq!(run("-v -vv -i eth0").unwrap().verbose, 3);
-    }
-
-    #[test]
-    fn a_flag_given_twice_is_an_error_that_names_it() {
-        let text = run("--snaplen 1 --snaplen 2").unwrap_err();
-        assert!(text.contains("--snaplen") && text.contains("multiple times"), "{text}");
-    }
-
-    #[test]
-    fn unknown_flags_and_stray_words_are_named() {
-        assert!(run("--fanuot 3").unwrap_err().contains("--fanuot"));
-        assert!(run("-i eth0 word").unwrap_err().contains("word"));
-        assert!(!run("--fanuot 3").unwrap_err().contains('\n'));
-    }
-
-    #[test]
-    fn the_old_spelling_of_the_group_is_accepted() {
-        assert_eq!(run("--fanout 7").unwrap().one("fanout-group"), Some("7"));
-    }
-
-    #[test]
-    fn version_prints_in_the_documented_form() {
-        assert!(run("-V").unwrap_err().starts_with("Version: "));
-    }
-}
+mod tests;

@@ -1,17 +1,23 @@
 //! Command lines in, meaning or one clear line out.
 
+use std::num::NonZeroU32;
+use std::os::unix::fs::PermissionsExt;
+
+use capture::FanoutMode;
+
 use super::*;
 use crate::cli::{self, Request};
 
 fn meaning(line: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let words = std::iter::once("kprobe").chain(line.split_whitespace()).map(Into::into);
-    let Request::Run(typed) = cli::parse(words).map_err(|error| error.to_string())? else {
+    let Request::Run(settings) = cli::parse(words).map_err(|error| error.to_string())? else {
         panic!("no run: {line}")
     };
     let variable = |name: &str| {
         environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     };
-    Config::new(&typed, &variable).map_err(|error| error.to_string())
+    let settings = Sources::new(settings, &variable).gather();
+    settings.and_then(|settings| Config::new(&settings)).map_err(|error| error.to_string())
 }
 
 fn refusal(line: &str) -> String {
@@ -95,11 +101,27 @@ fn a_status_host_without_a_port_starts_nothing() {
 
 #[test]
 fn sample_rates_of_zero_and_one_both_mean_all() {
-    for (text, expected) in [("0", 1), ("1", 1), ("42949672", 42_949_672)] {
-        let config = meaning(&format!("-i eth0 --sample {text}"), &[]).unwrap();
-        assert_eq!(config.sample, Some(expected));
+    // With the device at 1:7.
+    for (line, expected) in [
+        ("-i eth0 --sample 0", 1),
+        ("-i eth0 --sample 1", 1),
+        ("-i eth0 --sample 42949672", 42_949_672),
+        ("-i eth0", 7),
+    ] {
+        assert_eq!(meaning(line, &[]).unwrap().sample.at_start(Some(7)), expected, "{line}");
     }
-    assert_eq!(meaning("-i eth0", &[]).unwrap().sample, None);
+    for (line, device, expected) in [("-i eth0", None, 1), ("-i eth0", Some(0), 1)] {
+        assert_eq!(meaning(line, &[]).unwrap().sample.at_start(device), expected, "{line}");
+    }
+}
+
+#[test]
+fn only_a_rate_that_was_given_does_not_follow_the_device() {
+    let sample = |line| meaning(line, &[]).unwrap().sample;
+    assert!(sample("-i eth0").follows_device() && sample("-i eth0 --sample 0").follows_device());
+    assert_eq!(sample("-i eth0 --sample 1"), Sample::Every(NonZeroU32::MIN));
+    assert!(!sample("-i eth0 --sample 1").follows_device());
+    assert_eq!(sample("-i eth0 --sample auto"), Sample::Auto);
 }
 
 #[test]
@@ -117,7 +139,7 @@ fn wrong_values_are_refused_in_one_line_that_names_the_flag() {
         ("-i eth0 --api-url zzz", "--api-url: invalid API URL"),
         ("-i eth0 --metrics-url zzz", "invalid metrics URL"),
         ("-i eth0 --proxy-url http://", "--proxy-url: invalid proxy URL"),
-        ("-i eth0 --output xml", "--output: expected json, json:PATH or kflow"),
+        ("-i eth0 --output xml", "--output: expected json, json:PATH, kflow or ipfix://HOST:PORT"),
         ("-i eth0 --read x.pcap", "--interface and --read exclude each other"),
         ("--read x.pcap --promisc", "--promisc has no meaning with --read"),
         ("--read x.pcap --local-mac 1:2:3", "'1:2:3' for --local-mac: expected six bytes"),
@@ -142,5 +164,340 @@ fn a_local_mac_is_read_in_both_notations() {
         let line = format!("--read x.pcap --local-mac {text}");
         let Source::Replay(replay) = meaning(&line, &[]).unwrap().source else { panic!() };
         assert_eq!(replay.local_mac, Some([0, 0x1c, 0x42, 0x60, 0xbb, 0x37]));
+    }
+}
+
+fn mode(line: &str) -> Mode {
+    meaning(&format!("-i eth0 --email a --token b {line}"), &[]).unwrap().mode
+}
+
+#[test]
+fn the_filter_of_dns_mode_is_its_own_else_that_for_flows_else_the_default() {
+    let fragments = "ip[6:2] & 0x1fff != 0 or ip6[6] = 44";
+    for (line, expected) in [
+        ("dns", format!("udp src port 53 or {fragments}")),
+        ("dns --dns-port 5353", format!("udp src port 5353 or {fragments}")),
+        ("dns --juniper-mirror", format!("udp or {fragments}")),
+        ("--filter tcp dns", "tcp".to_owned()),
+        ("dns --filter tcp", "tcp".to_owned()),
+        ("--filter udp dns --filter tcp", "tcp".to_owned()),
+        ("--dns --dns-filter tcp --filter udp", "tcp".to_owned()),
+    ] {
+        let Mode::Dns(dns) = mode(line) else { panic!("{line}") };
+        assert_eq!(dns.filter, expected, "{line}");
+        assert_eq!(dns.juniper_mirror, line.contains("mirror"), "{line}");
+        capture::Filter::compile(&dns.filter, capture::LINKTYPE_ETHERNET).unwrap();
+    }
+}
+
+#[test]
+fn radius_mode_captures_its_ports_and_fragments_and_of_them_what_the_filter_selects() {
+    let fragments = "ip[6:2] & 0x1fff != 0 or ip6[6] = 44";
+    for (line, ports, expected) in [
+        ("radius", &[1812, 1813][..], format!("udp dst port (1812 or 1813) or {fragments}")),
+        (
+            "radius --ports 7,8 --ports 9",
+            &[7, 8, 9],
+            format!("udp dst port (7 or 8 or 9) or {fragments}"),
+        ),
+        ("radius --radius-port 7", &[7], format!("udp dst port (7) or {fragments}")),
+        ("radius --radius-port 7 --ports 8", &[8], format!("udp dst port (8) or {fragments}")),
+        (
+            "--radius --ports 8 --filter ip",
+            &[8],
+            format!("(udp dst port (8) or {fragments}) and (ip)"),
+        ),
+    ] {
+        let Mode::Radius(radius) = mode(line) else { panic!("{line}") };
+        assert_eq!(
+            (&radius.ports[..], radius.filter.as_str()),
+            (ports, expected.as_str()),
+            "{line}"
+        );
+        capture::Filter::compile(&radius.filter, capture::LINKTYPE_ETHERNET).unwrap();
+    }
+}
+
+#[test]
+fn a_mode_needs_an_account_and_excludes_the_other_and_the_others_flags() {
+    assert!(refusal("-i eth0 dns --output json").starts_with("expected `--email=<email>`"));
+    for (line, expected) in [
+        ("-i eth0 dns radius", "--dns and --radius exclude each other"),
+        ("-i eth0 --dns radius", "--dns and --radius exclude each other"),
+        ("-i eth0 --juniper-mirror", "--juniper-mirror has no meaning without --dns"),
+        ("-i eth0 radius --juniper-mirror", "--juniper-mirror has no meaning without --dns"),
+        ("-i eth0 --dns-filter tcp", "--dns-filter has no meaning without --dns"),
+        ("-i eth0 dns --ports 1", "--ports has no meaning without --radius"),
+        ("-i eth0 radius --ports=", "--ports: no ports specified"),
+        (
+            "-i eth0 radius --ports x",
+            "invalid value 'x' for --ports: expected ports from 0 to 65535",
+        ),
+    ] {
+        assert_eq!(refusal(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn decoders_are_told_their_ports() {
+    let decoding = meaning("-i eth0", &[]).unwrap().decoding;
+    assert!(decoding.enabled);
+    assert_eq!((&decoding.http_ports[..], &decoding.tls_ports[..]), (&[80][..], &[443][..]));
+    assert_eq!((decoding.dns_port, &decoding.radius_ports[..]), (53, &[1812, 1813][..]));
+    let line = "-i eth0 --no-decode --http-port 8080,8081 --http-port 3128 --tls-port 8443 \
+                --dns-port 5353 --radius-ports 1645 --classify ports";
+    let decoding = meaning(line, &[]).unwrap().decoding;
+    assert!(!decoding.enabled);
+    assert_eq!(decoding.classify, features::Classify::Ports);
+    assert_eq!(decoding.http_ports, [80, 8080, 8081, 3128]);
+    assert_eq!((&decoding.tls_ports[..], decoding.dns_port), (&[443, 8443][..], 5353));
+    assert_eq!(decoding.radius_ports, [1645]);
+}
+
+#[test]
+fn sizes_have_units() {
+    for (text, bytes) in
+        [("1048576", 1 << 20), ("64M", 64 << 20), ("64MiB", 64 << 20), ("2g", 2 << 30)]
+    {
+        let line = format!("-i eth0 --queue-size {text} --spool /tmp/s --spool-size {text}");
+        let delivery = meaning(&line, &[]).unwrap().delivery;
+        assert_eq!(delivery.queue_bytes, bytes, "{text}");
+        assert_eq!(delivery.spool.unwrap().bytes, bytes, "{text}");
+    }
+    for text in ["", "M", "1.5M", "1T", "99999999999999999999", "10"] {
+        assert!(
+            refusal(&format!("-i eth0 --queue-size={text}")).contains("--queue-size"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn redaction_names_each_field_once() {
+    use features::{RedactedField, Redaction};
+    let line = "-i eth0 --redact url=drop --redact user-agent=hash --cut-query";
+    let privacy = meaning(line, &[]).unwrap().privacy;
+    assert!(privacy.cut_query);
+    let expected =
+        [(RedactedField::Url, Redaction::Drop), (RedactedField::UserAgent, Redaction::Hash)];
+    assert_eq!(privacy.redact, expected);
+    for text in ["url", "url=", "url=mask", "host=drop", "url=drop --redact url=hash"] {
+        assert!(refusal(&format!("-i eth0 --redact {text}")).contains("--redact"), "{text}");
+    }
+}
+
+#[test]
+fn outputs_may_be_collectors_and_files_that_rotate() {
+    for (text, host, port) in [
+        ("ipfix://collector.example.net:2055", "collector.example.net", 2055),
+        ("ipfix://192.0.2.1", "192.0.2.1", 4739),
+        ("ipfix://[2001:db8::1]:9995", "2001:db8::1", 9995),
+    ] {
+        let config = meaning(&format!("-i eth0 --output {text}"), &[]).unwrap();
+        assert_eq!(config.outputs, [OutputChoice::Ipfix { host: host.to_owned(), port }]);
+    }
+    for text in
+        ["ipfix:", "ipfix://", "ipfix://a:0", "ipfix://a:x", "ipfix://[::1", "ipfix://[x]:1"]
+    {
+        assert!(refusal(&format!("-i eth0 --output {text}")).contains("--output"), "{text}");
+    }
+    let line = "-i eth0 --output json:/tmp/x --rotate-size 1M --rotate-files 3";
+    let rotation = meaning(line, &[]).unwrap().rotation.unwrap();
+    assert_eq!((rotation.bytes, rotation.files), (1 << 20, 3));
+    assert!(refusal("-i eth0 --rotate-size 1M").contains("without --output json:PATH"));
+    assert!(refusal("-i eth0 --rotate-files 2").contains("without --rotate-size"));
+}
+
+/// A configuration file with this content and mode.
+fn file(content: &str, mode: u32) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kprobe.toml");
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let path = path.display().to_string();
+    (folder, path)
+}
+
+#[test]
+fn a_file_says_what_flags_say_and_is_the_weakest_source() {
+    let content = "interface = ['eth0', 'eth1']\npromisc = true\nno-decode = false\nverbose = 2\n\
+                   sample = 16\nregion = 'eu'\nfanout = 7\nemail = 'file@x'\ntoken = 'file'\n\
+                   radius-port = [1, 2]\nhttp-port = '3,4'\n";
+    let (_folder, path) = file(content, 0o600);
+    let environment = [("KENTIK_EMAIL", "environment@x")];
+    let config =
+        meaning(&format!("--config {path} --sample 4 --region jp1"), &environment).unwrap();
+    let Source::Live(live) = config.source else { panic!() };
+    assert_eq!(live.interfaces, ["eth0", "eth1"]);
+    assert_eq!((live.promiscuous, live.group), (true, Some(7)));
+    assert_eq!(config.sample, Sample::Every(NonZeroU32::new(4).unwrap()));
+    assert_eq!((config.verbose, config.decoding.enabled), (2, true));
+    assert_eq!(config.decoding.radius_ports, [1, 2]);
+    assert_eq!(config.decoding.http_ports, [80, 3, 4]);
+    let backend = config.backend.unwrap();
+    assert_eq!(backend.credentials.email, "environment@x");
+    assert_eq!(backend.urls.flow.as_str(), "https://flow.jp1.kentik.com/chf");
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_named_with_file_and_key() {
+    for (content, expected) in [
+        ("fanuot = 3", "unknown key 'fanuot'"),
+        ("help = true", "unknown key 'help'"),
+        ("config = 'x'", "unknown key 'config'"),
+        ("[capture]\nsnaplen = 1", "unknown key 'capture'"),
+        ("snaplen = 1.5", "key 'snaplen': expected a text or a number"),
+        ("promisc = 1", "key 'promisc': expected true or false"),
+        ("verbose = 'x'", "key 'verbose': expected a number from 0 to 255"),
+        ("interface = [['a']]", "key 'interface': expected a list of texts or numbers"),
+        ("fanout = 1\nfanout-group = 2", "was given in two spellings"),
+        ("token = 'a'\ntoken-file = 'b'", "--token and --token-file exclude each other"),
+        ("snaplen = 1\nsnaplen", "line 2: "),
+    ] {
+        let (_folder, path) = file(content, 0o600);
+        let text = refusal(&format!("-i eth0 --config {path}"));
+        assert!(text.starts_with(&path) && text.contains(expected), "{content}: {text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+    assert!(refusal("-i eth0 --config /nonexistent").starts_with("/nonexistent: No such file"));
+    assert_eq!(refusal("-i eth0 --config /dev"), "/dev: is no regular file");
+}
+
+#[test]
+fn a_file_with_secrets_must_not_be_open_to_others() {
+    for content in ["token = 's3cret'", "sample-secret = 's3cret'", "proxy-url = 'u:s3cret@h:1'"] {
+        for mode in [0o640, 0o604, 0o644, 0o660] {
+            let (_folder, path) = file(content, mode);
+            let text = refusal(&format!("-i eth0 --output json --config {path}"));
+            let expected = format!("{path}: holds secrets and is open to others (mode {mode:03o})");
+            assert!(text.starts_with(&expected) && !text.contains("s3cret"), "{text}");
+        }
+        let (_folder, path) = file(content, 0o600);
+        meaning(&format!("-i eth0 --output json --config {path}"), &[]).unwrap();
+    }
+    let (_folder, path) = file("snaplen = 96", 0o644);
+    meaning(&format!("-i eth0 --config {path}"), &[]).unwrap();
+}
+
+#[test]
+fn token_and_email_come_from_files_of_their_own() {
+    let (_token_folder, token) = file("  s3cret \nmore\n", 0o400);
+    let (_email_folder, email) = file("a@b.c\n", 0o644);
+    let line = format!("-i eth0 --token-file {token} --email-file {email}");
+    let config = meaning(&line, &[("KENTIK_TOKEN", "other")]).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
+    let backend = config.backend.unwrap();
+    assert_eq!(backend.credentials.email, "a@b.c");
+    assert_eq!(backend.credentials.token, export::Token::new("s3cret"));
+    let (_folder, open) = file("s3cret\n", 0o644);
+    let text = refusal(&format!("-i eth0 --email a --token-file {open}"));
+    assert!(text.contains("holds a secret and is open to others"), "{text}");
+    // The service manager guards its folder; group bits there are those of an access list.
+    let folder = std::path::Path::new(&open).parent().unwrap().display().to_string();
+    let line = format!("-i eth0 --email a --token-file {open}");
+    meaning(&line, &[("CREDENTIALS_DIRECTORY", &folder)]).unwrap();
+    let (_folder, empty) = file("\n", 0o400);
+    let text = refusal(&format!("-i eth0 --email a --token-file {empty}"));
+    assert_eq!(text, format!("{empty}: the first line is empty"));
+}
+
+/// The settings of a line, merged.
+fn settings(line: &str) -> Settings {
+    let words = std::iter::once("kprobe").chain(line.split_whitespace()).map(Into::into);
+    let Ok(Request::Run(settings)) = cli::parse(words) else { panic!("{line}") };
+    Sources::new(settings, &|name| (name == "KENTIK_EMAIL").then(|| "a@b.c".to_owned()))
+        .gather()
+        .unwrap()
+}
+
+#[test]
+fn the_printed_configuration_is_one_and_says_where_each_setting_came_from() {
+    let (_folder, path) = file("snaplen = 96\npromisc = true\n", 0o644);
+    let line = format!("-i eth0 -i eth1 -vv --config {path} --output json --filter tcp");
+    let text = print(&settings(&line)).unwrap();
+    for expected in [
+        "interface = [\"eth0\", \"eth1\"]  # flag\n",
+        "snaplen = 96  # file\n",
+        "promisc = true  # file\n",
+        "filter = \"tcp\"  # flag\n",
+        "email = \"a@b.c\"  # environment KENTIK_EMAIL\n",
+        "# readers = 1  # default\n",
+        "# flow-url = \"https://flow.kentik.com/chf\"  # default, by region\n",
+        "# sample: of the device\n",
+        "verbose = 2  # flag\n",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("http-port"), "{text}");
+    let (_folder, again) = file(&text, 0o600);
+    let reread = print(&settings(&format!("--config {again}"))).unwrap();
+    // What is not a comment, without the origins.
+    let plain = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        lines.map(|line| line.split("  # ").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(plain(&text), plain(&reread));
+}
+
+#[test]
+fn the_printed_configuration_hides_secrets() {
+    let line = "-i eth0 --token s3cret --sample-secret s3cret --proxy-url http://u:s3cret@h:1 \
+                --flow-url https://s3cret@h/chf";
+    let text = print(&settings(line)).unwrap();
+    assert!(!text.contains("s3cret"), "{text}");
+    assert!(text.contains("token = \"***\"  # flag"), "{text}");
+    assert!(text.contains("proxy-url = \"http://***@h:1/\"  # flag"), "{text}");
+    let (_folder, token) = file("s3cret", 0o600);
+    let text = print(&settings(&format!("-i eth0 --token-file {token}"))).unwrap();
+    assert!(!text.contains("s3cret") && text.contains(&format!("token-file = \"{token}\"")));
+}
+
+#[test]
+fn a_reload_tells_what_changes_now_and_what_waits() {
+    let (_folder, path) = file("interface = 'eth0'\nverbose = 1\nsnaplen = 96\n", 0o644);
+    let line = format!("kprobe --config {path} --promisc");
+    let Ok(Request::Run(flags)) = cli::parse(line.split(' ').map(Into::into)) else { panic!() };
+    let mut sources = Sources::new(flags, &|_| None);
+    let at_start = sources.gather().unwrap();
+    assert!(!format!("{sources:?}").contains("eth0"));
+    let mut reload = Reload::new(sources, at_start);
+    let changes = reload.again().unwrap();
+    assert!(changes.live.is_empty() && changes.at_start.is_empty());
+
+    std::fs::write(&path, "interface = 'eth0'\nverbose = 2\nsnaplen = 97\npromisc = false\n")
+        .unwrap();
+    let changes = reload.again().unwrap();
+    assert_eq!((&changes.live[..], &changes.at_start[..]), (&["verbose"][..], &["snaplen"][..]));
+    assert_eq!(changes.config.verbose, 2);
+    // In force now, or still waiting.
+    let changes = reload.again().unwrap();
+    assert_eq!((&changes.live[..], &changes.at_start[..]), (&[][..], &["snaplen"][..]));
+
+    for wrong in
+        ["interface = 'eth0'\nverbose = 3\nnonsense = 1", "interface = 'eth0'\nsample = 'x'"]
+    {
+        std::fs::write(&path, wrong).unwrap();
+        assert!(reload.again().is_err());
+    }
+    std::fs::write(&path, "interface = 'eth0'\nsnaplen = 96\n").unwrap();
+    let changes = reload.again().unwrap();
+    assert_eq!((&changes.live[..], &changes.at_start[..]), (&["verbose"][..], &[][..]));
+    assert_eq!(changes.config.verbose, 0);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_file_is_settings_or_one_line_that_names_it(
+        key in "[a-z-]{1,12}|sample|token|interface|promisc|verbose",
+        value in ".*|[0-9]{1,20}|true|\\[[0-9, ]*\\]|'[^'\n]*'",
+    ) {
+        let (_folder, path) = file(&format!("{key} = {value}\n"), 0o600);
+        if let Err(text) = meaning(&format!("-i eth0 --output json --config {path}"), &[]) {
+            let flag = text.starts_with("invalid value") || text.starts_with("--");
+            let flag = flag || text.starts_with("expected `--");
+            proptest::prop_assert!(flag || text.starts_with(&path), "{}", text);
+        }
     }
 }

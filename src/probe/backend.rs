@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use anyhow::{Context, anyhow};
 use capture::Interface;
 use export::{
-    DeviceApi, DeviceError, HttpConfig, Identity, KflowConfig, Output, QueueLimits, Selection,
-    Timing,
+    Device, DeviceApi, DeviceError, HttpConfig, Identity, KflowConfig, Output, QueueLimits,
+    Selection, Timing,
 };
 use tracing::{debug, warn};
 
@@ -15,35 +15,33 @@ use crate::config::{Backend, DeviceChoice};
 /// Requests in flight at most.
 const IN_FLIGHT: usize = 3;
 
-/// Looks the device up (or creates it), publishes the capture interface, and gives the output and
-/// the device's sample rate.
+/// The device, and how it was asked for.
+pub(super) struct Connected {
+    pub(super) device: Device,
+    pub(super) http: HttpConfig,
+    host_name: String,
+}
+
+/// Looks the device up (or creates it) and publishes the capture interface.
 ///
 /// # Errors
 /// With the lines of the failure table (spec 2.6, ERR-4 to ERR-6).
 pub(super) fn connect(
     backend: &Backend,
     interface: Option<&Interface>,
-) -> anyhow::Result<(Output, Option<u32>)> {
+) -> anyhow::Result<Connected> {
     let refused = |error: DeviceError| anyhow!("error: {error}");
     let http = HttpConfig {
         credentials: backend.credentials.clone(),
         proxy: backend.proxy.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let timing = Timing::default();
     let host_name = host_name()?;
     let selection = selection(&backend.device)?;
     let identity = identity(&backend.device, &host_name, interface);
-    let api = DeviceApi::new(&http, backend.urls.api.clone(), &timing).map_err(refused)?;
+    let api = DeviceApi::new(&http, backend.urls.api.clone(), &Timing::default());
+    let api = api.map_err(refused)?;
     let device = api.find(&selection, &identity).map_err(refused)?;
-    debug!(
-        "device {} ({}), company {}, limit {:?} records/s, rate {:?}",
-        device.id,
-        device.device_name,
-        device.company_id,
-        device.max_flow_rate,
-        device.device_sample_rate
-    );
     if let Some(interface) = interface {
         match api.publish(&device, &published(interface)) {
             Ok(true) => debug!("interface {} published", interface.name),
@@ -51,18 +49,28 @@ pub(super) fn connect(
             Err(error) => debug!("publishing the interface: {error}"),
         }
     }
-    let rate = u32::try_from(device.device_sample_rate).ok().filter(|&rate| rate > 0);
-    let output = Output::Kflow(Box::new(KflowConfig {
-        flow_url: backend.urls.flow.clone(),
-        metrics_url: Some(backend.urls.metrics.clone()),
-        http,
-        device,
-        host_name,
-        queue: QueueLimits::default(),
-        max_in_flight: IN_FLIGHT,
-        timing,
-    }));
-    Ok((output, rate))
+    Ok(Connected { device, http, host_name })
+}
+
+impl Connected {
+    /// The kflow output.
+    pub(super) fn output(&self, backend: &Backend) -> Output {
+        Output::Kflow(Box::new(KflowConfig {
+            flow_url: backend.urls.flow.clone(),
+            metrics_url: Some(backend.urls.metrics.clone()),
+            http: self.http.clone(),
+            device: self.device.clone(),
+            host_name: self.host_name.clone(),
+            queue: QueueLimits::default(),
+            max_in_flight: IN_FLIGHT,
+            timing: Timing::default(),
+        }))
+    }
+
+    /// The device's sample rate, if it has one.
+    pub(super) fn rate(&self) -> Option<u32> {
+        Some(export::device_rate(&self.device)).filter(|rate| *rate > 1)
+    }
 }
 
 /// The first selector in the order id, interface, address, name decides; others that name a

@@ -1,6 +1,8 @@
 //! The probe wired together: sources, reader threads, exporter thread, and an orderly end.
 
 mod backend;
+mod control;
+mod describe;
 mod live;
 mod memory;
 mod offline;
@@ -10,6 +12,7 @@ mod progress;
 mod reader;
 mod replay;
 mod selection;
+mod settings;
 mod setup;
 mod share;
 mod stop;
@@ -17,11 +20,13 @@ mod stop;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use export::{Lost, OutputSummary, Summary};
 use tracing::{info, warn};
 
-use crate::config::{Config, Source};
+use crate::config::{Config, Mode, Reload, Source};
+use crate::privileges::Privileges;
+use control::Control;
 
 /// What an end may take after a signal, all together (spec 16.6: 10 s).
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -30,11 +35,16 @@ const STOP_WITHIN: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// Setting up failed, or the capture failed while running (then after the flush).
-pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
+pub fn run(config: &Config, reload: Reload) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signals().context("Error: cannot handle signals")?;
+    let control = Control::new(reload).context("Error: cannot handle signals")?;
+    let privileges = Privileges::at_start(config)?;
+    if config.mode != Mode::Flow {
+        bail!("Error: this mode is not in this build");
+    }
     match &config.source {
-        Source::Live(live) => online::run(config, live, &stop),
-        Source::Replay(replay) => offline::run(config, replay, &stop),
+        Source::Live(live) => online::run(config, live, &stop, control, privileges),
+        Source::Replay(replay) => offline::run(config, replay, &stop, control, privileges),
     }
 }
 

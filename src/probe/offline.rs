@@ -10,11 +10,14 @@ use capture::{CaptureFile, RingStats};
 use export::{ExporterHandle, Feed, Lost, Pace, Summary};
 use tracing::{debug, warn};
 
+use super::control::{self, Control};
 use super::reader::Reader;
 use super::replay::{self, Player, ReplayError, Tape};
 use super::selection::Selection;
-use super::{STOP_WITHIN, losses, memory, place, report, setup, share};
+use super::setup::Outputs;
+use super::{STOP_WITHIN, describe, losses, memory, place, report, setup, share};
 use crate::config::{Config, Replay};
+use crate::privileges::Privileges;
 use crate::status::{ReaderStatus, Status};
 
 /// What the end of a replay waits for a backend that refuses or is away.
@@ -32,6 +35,8 @@ pub(super) fn run(
     config: &Config,
     replay: &Replay,
     stop: &Arc<AtomicBool>,
+    mut control: Control,
+    privileges: Privileges,
 ) -> anyhow::Result<ExitCode> {
     let file = CaptureFile::open(&replay.path).map_err(|error| anyhow!("Error: {error}"))?;
     let selection = replay.filter.as_deref().map(Selection::new).transpose();
@@ -39,12 +44,16 @@ pub(super) fn run(
     if let Some(note) = selection.as_ref().and_then(Selection::note) {
         warn!("{note}");
     }
-    let (outputs, sample) = setup::outputs(config, None)?;
+    let Outputs { outputs, sample, connected } = setup::outputs(config, None)?;
+    describe::start(config, &[], connected.as_ref(), sample);
     // A file has no receive queues to go by: auto means one.
     let count = place::readers(replay.readers, "");
     let capacity = memory::capacity(config.max_flows, config.max_memory_mib, count, 0)
         .map_err(|text| anyhow!("Error: {text}"))?;
+    let privileges = privileges.sockets_are_open()?;
+    let status_socket = setup::status_socket(config);
     let (feeds, exporter) = setup::exporter(outputs, vec![0; count], Pace::Replay)?;
+    privileges.confine()?;
     let readers = feeds
         .into_iter()
         .map(|feed: Feed| {
@@ -55,14 +64,19 @@ pub(super) fn run(
     let mut status = Status::new(exporter.stats());
     let source = replay.path.display().to_string();
     status.readers = (0..count).map(|index| ReaderStatus::new(&source, index)).collect();
-    let status = setup::status(config, status);
+    let status = setup::status(status_socket, status);
+    let settings = control::live_settings(config, sample, connected.as_ref());
     let (path, snap_bytes) = (replay.path.clone(), replay.snap_bytes as usize);
     let tape = Tape { file, path, selection, snap_bytes };
     let job = Job { tape, places: status.readers.clone(), stop: Arc::clone(stop) };
     let thread = std::thread::Builder::new().name("replay".to_owned());
     let thread = thread.spawn(move || job.run(readers)).context("Error: cannot start a reader")?;
     let closed = || status.exporter.all_closed();
-    let summary = wait_and_finish(exporter, || thread.is_finished(), closed, stop);
+    let finished = || {
+        control.poll(&settings);
+        thread.is_finished()
+    };
+    let summary = wait_and_finish(exporter, finished, closed, stop);
     report(&summary);
     let result = thread.join().map_err(|_| anyhow!("Error: a reader failed"))?;
     let total = status.total();
@@ -85,7 +99,7 @@ pub(super) fn run(
 /// the readers up: then the exporter goes first, which sets them free.
 fn wait_and_finish(
     exporter: ExporterHandle,
-    finished: impl Fn() -> bool,
+    mut finished: impl FnMut() -> bool,
     closed: impl Fn() -> bool,
     stop: &AtomicBool,
 ) -> Summary {

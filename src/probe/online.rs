@@ -15,10 +15,13 @@ use export::{Feed, Pace};
 use flowtable::FlowTable;
 use tracing::{debug, info, warn};
 
+use super::control::{self, Control};
 use super::live::LiveError;
 use super::reader::Reader;
-use super::{STOP_WITHIN, live, memory, place, report, setup};
+use super::setup::Outputs;
+use super::{STOP_WITHIN, describe, live, memory, place, report, setup};
 use crate::config::{Config, Live};
+use crate::privileges::Privileges;
 use crate::status::{ReaderStatus, Status};
 
 /// How often MACs are read again (spec CAP-5).
@@ -39,6 +42,8 @@ pub(super) fn run(
     config: &Config,
     live: &Live,
     stop: &Arc<AtomicBool>,
+    mut control: Control,
+    privileges: Privileges,
 ) -> anyhow::Result<ExitCode> {
     // A wrong interface or filter is reported before any network access.
     let interfaces = live
@@ -50,7 +55,8 @@ pub(super) fn run(
         .iter()
         .map(|interface| ring_config(live, interface))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let (outputs, sample) = setup::outputs(config, interfaces.first())?;
+    let Outputs { outputs, sample, connected } = setup::outputs(config, interfaces.first())?;
+    describe::start(config, &interfaces, connected.as_ref(), sample);
     let open = interfaces
         .into_iter()
         .zip(&configs)
@@ -63,7 +69,10 @@ pub(super) fn run(
     info!("{readers} readers, {capacity} conversations each, 1:{sample} flows");
     let hash_key = random_key()?;
     let links = open.iter().enumerate().flat_map(|(link, open)| vec![link; open.sources.len()]);
+    let privileges = privileges.sockets_are_open()?;
+    let status_socket = setup::status_socket(config);
     let (feeds, exporter) = setup::exporter(outputs, links.collect(), Pace::Live)?;
+    privileges.confine()?;
     let mut feeds = feeds.into_iter();
     let mut status = Status::new(exporter.stats());
     let mut threads = Vec::new();
@@ -79,8 +88,12 @@ pub(super) fn run(
         }
         interfaces.push(interface);
     }
-    let status = setup::status(config, status);
-    let result = watch(threads, &mut interfaces, &status, stop);
+    let status = setup::status(status_socket, status);
+    let settings = control::live_settings(config, sample, connected.as_ref());
+    let device = control::watch_device(config, connected.as_ref(), &settings);
+    let follow = || control.poll(&settings);
+    let result = watch(threads, &mut interfaces, &status, stop, follow);
+    drop(device);
     let summary = exporter.finish(STOP_WITHIN);
     report(&summary);
     let total = status.total();
@@ -179,10 +192,12 @@ fn watch(
     interfaces: &mut [Interface],
     status: &Status,
     stop: &AtomicBool,
+    mut follow: impl FnMut(),
 ) -> anyhow::Result<()> {
     let mut looked = Instant::now();
     while !threads.iter().any(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(20));
+        follow();
         if status.exporter.all_closed() {
             info!("nobody reads the output any more");
             break;

@@ -1,5 +1,6 @@
 //! What live capture and replay set up alike: outputs, exporter, tables.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -8,33 +9,42 @@ use export::{ExporterHandle, Feed, Output, Pace, Target};
 use flowtable::{FlowTable, Sampling};
 use tracing::{info, warn};
 
-use super::backend;
+use super::backend::{self, Connected};
 use crate::config::{Config, OutputChoice};
 use crate::status::Status;
 
 /// Messages of up to 512 records between each reader and the exporter; a live one must never wait.
 const CHANNEL_MESSAGES: usize = 256;
 
-/// Opens the outputs, and looks the device up when one needs it; gives the sample rate in force.
-pub(super) fn outputs(
-    config: &Config,
-    interface: Option<&Interface>,
-) -> anyhow::Result<(Vec<Output>, u32)> {
+/// Outputs that are open or looked up, and what the device says.
+pub(super) struct Outputs {
+    pub(super) outputs: Vec<Output>,
+    /// N of 1:N in force.
+    pub(super) sample: u32,
+    /// The account's side, for what is asked of it later.
+    pub(super) connected: Option<Connected>,
+}
+
+/// Opens the outputs, and looks the device up when one needs it.
+pub(super) fn outputs(config: &Config, interface: Option<&Interface>) -> anyhow::Result<Outputs> {
     let mut outputs = Vec::new();
-    let mut device_rate = None;
+    let mut connected = None;
     for choice in &config.outputs {
         outputs.push(match (choice, &config.backend) {
             (OutputChoice::Json(None), _) => Output::Json(Target::Stdout),
             (OutputChoice::Json(Some(path)), _) => Output::Json(Target::File(path.clone())),
             (OutputChoice::Kflow, Some(backend)) => {
-                let (output, rate) = backend::connect(backend, interface)?;
-                device_rate = rate;
+                let found = backend::connect(backend, interface)?;
+                let output = found.output(backend);
+                connected = Some(found);
                 output
             }
             (OutputChoice::Kflow, None) => bail!("Error: kflow output without a backend"),
+            (OutputChoice::Ipfix { .. }, _) => bail!("Error: IPFIX is not in this build"),
         });
     }
-    Ok((outputs, config.sample.or(device_rate).unwrap_or(1)))
+    let sample = config.sample.at_start(connected.as_ref().and_then(Connected::rate));
+    Ok(Outputs { outputs, sample, connected })
 }
 
 /// Starts the exporter and gives a feed to each reader; `links` has the number of the interface
@@ -51,15 +61,21 @@ pub(super) fn exporter(
     Ok((feeds, exporter))
 }
 
+/// Binds the status server's socket, where one is wanted. The probe's work does not depend on it.
+pub(super) fn status_socket(config: &Config) -> Option<TcpListener> {
+    let address = config.status?;
+    let bound = TcpListener::bind(address);
+    bound.inspect_err(|error| warn!("no status server: {address}: {error}")).ok()
+}
+
 /// Shares the status, and serves it where that is wanted.
-pub(super) fn status(config: &Config, status: Status) -> Arc<Status> {
+pub(super) fn status(socket: Option<TcpListener>, status: Status) -> Arc<Status> {
     let status = Arc::new(status);
-    if let Some(address) = config.status {
-        match crate::status::serve(address, Arc::clone(&status)) {
-            Ok(()) => info!("status at http://{address}/v1/status"),
-            // The probe's work does not depend on it.
-            Err(error) => warn!("no status server: {address}: {error}"),
-        }
+    let Some(socket) = socket else { return status };
+    let address = socket.local_addr().map_or_else(|_| String::new(), |place| place.to_string());
+    match crate::status::serve(socket, Arc::clone(&status)) {
+        Ok(()) => info!("status at http://{address}/v1/status"),
+        Err(error) => warn!("no status server: {address}: {error}"),
     }
     status
 }

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,12 +30,11 @@ const LONGEST_CONNECTION: Duration = Duration::from_secs(600);
 
 type Answer = Response<Full<Bytes>>;
 
-/// Binds the address and serves until the process ends.
+/// Serves on a bound socket until the process ends.
 ///
 /// # Errors
-/// The address cannot be bound, or the thread not be started.
-pub fn start(address: SocketAddr, status: Arc<Status>) -> io::Result<()> {
-    let listener = TcpListener::bind(address)?;
+/// The thread cannot be started.
+pub fn start(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

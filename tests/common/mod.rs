@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -38,6 +39,20 @@ pub fn kprobe() -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// A copy of the program in this folder, both open to all users: where the build lies may not be.
+/// Another process copies it, since a child of a parallel test would keep a file that this one
+/// writes busy.
+pub fn copy_for_all_users(folder: &Path) -> PathBuf {
+    let copy = folder.join("kprobe");
+    let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_kprobe")).arg(&copy).status();
+    assert!(status.expect("cp").success());
+    for path in [folder, &copy] {
+        let all = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(path, all).expect("a folder of our own");
+    }
+    copy
 }
 
 /// Runs the program to its end.

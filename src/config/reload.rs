@@ -1,0 +1,59 @@
+//! Reading the configuration file again while the probe runs: what changed, what of it can take
+//! effect at once, and what has to wait for the next start.
+
+use super::{Config, Sources};
+use crate::cli::{self, Change, FLAGS, Settings, UsageError};
+
+/// The settings in force, and how to gather them again.
+#[derive(Debug)]
+pub struct Reload {
+    sources: Sources,
+    settings: Settings,
+}
+
+/// What a new reading of the file changes.
+#[derive(Debug)]
+pub struct Changes {
+    /// The meaning of the settings, those that wait included.
+    pub config: Config,
+    /// Flags that take effect now.
+    pub live: Vec<&'static str>,
+    /// Flags that wait for the next start.
+    pub at_start: Vec<&'static str>,
+}
+
+impl Reload {
+    /// `settings` are in force.
+    pub fn new(sources: Sources, settings: Settings) -> Self {
+        Self { sources, settings }
+    }
+
+    /// Reads the file again. Afterwards the live changes count as in force; those that wait do
+    /// not, so that they are named again with every reload until the next start.
+    ///
+    /// # Errors
+    /// The file, or a value in it, cannot be used; everything stays as it was.
+    pub fn again(&mut self) -> Result<Changes, UsageError> {
+        let new = self.sources.gather()?;
+        let config = Config::new(&new)?;
+        cli::refuse_unwired(&new)?;
+        let (mut live, mut at_start) = (Vec::new(), Vec::new());
+        for flag in FLAGS {
+            let values = |settings: &Settings| settings.get(flag.long).map(|s| s.values.clone());
+            if values(&self.settings) == values(&new) {
+                continue;
+            }
+            match flag.change {
+                Change::Live => live.push(flag.long),
+                Change::AtStart => at_start.push(flag.long),
+            }
+        }
+        for flag in &live {
+            match new.get(flag) {
+                Some(given) => self.settings.set(flag, given.values.clone(), given.origin),
+                None => self.settings.unset(flag),
+            }
+        }
+        Ok(Changes { config, live, at_start })
+    }
+}

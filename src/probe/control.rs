@@ -1,0 +1,171 @@
+//! What reaches a running probe from outside: SIGHUP, and news about its device.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use export::{Device, DeviceChange, DeviceWatch};
+use signal_hook::consts::SIGHUP;
+use signal_hook::flag;
+use tracing::{info, warn};
+
+use super::backend::Connected;
+use super::settings::{LiveSettings, Values};
+use crate::config::{Config, Reload, Source};
+use crate::log;
+
+/// Waits for SIGHUP.
+pub(super) struct Control {
+    hangup: Arc<AtomicBool>,
+    reload: Reload,
+}
+
+impl Control {
+    /// SIGHUP asks from now on, and ends nothing.
+    ///
+    /// # Errors
+    /// The handler could not be installed.
+    pub(super) fn new(reload: Reload) -> io::Result<Self> {
+        let hangup = Arc::new(AtomicBool::new(false));
+        flag::register(SIGHUP, Arc::clone(&hangup))?;
+        Ok(Self { hangup, reload })
+    }
+
+    /// Reads the configuration again if SIGHUP asked for it. Call it now and then.
+    pub(super) fn poll(&mut self, live: &LiveSettings) {
+        if !self.hangup.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let changes = match self.reload.again() {
+            Ok(changes) => changes,
+            Err(error) => {
+                warn!("reload: {error}; everything stays as it is");
+                return;
+            }
+        };
+        for name in &changes.at_start {
+            warn!("reload: {name} has changed and takes effect with the next start");
+        }
+        if changes.live.is_empty() {
+            info!("reload: nothing changes now");
+            return;
+        }
+        apply(&changes.config, &changes.live, live);
+        info!("reload: in force now: {}", changes.live.join(", "));
+    }
+}
+
+/// Brings changed flags into force.
+fn apply(config: &Config, changed: &[&str], live: &LiveSettings) {
+    live.change(|values| {
+        for name in changed {
+            match *name {
+                "verbose" => log::set_verbosity(config.verbose),
+                "sample" => {
+                    let device = values.device.as_deref().map(export::device_rate);
+                    values.rate = config.sample.at_start(device);
+                    values.follows_device = config.sample.follows_device();
+                }
+                "filter" => values.filter = filter(config),
+                "translate" => values.translations = Arc::new(config.translations.clone()),
+                "region" | "api-url" | "flow-url" | "metrics-url" | "dns-url" => {
+                    values.urls = config.backend.as_ref().map(|backend| backend.urls.clone());
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+/// The live settings at the start.
+pub(super) fn live_settings(
+    config: &Config,
+    rate: u32,
+    connected: Option<&Connected>,
+) -> Arc<LiveSettings> {
+    LiveSettings::new(Values {
+        rate,
+        follows_device: config.sample.follows_device(),
+        filter: filter(config),
+        translations: Arc::new(config.translations.clone()),
+        urls: config.backend.as_ref().map(|backend| backend.urls.clone()),
+        device: connected.map(|connected| Arc::new(connected.device.clone())),
+    })
+}
+
+fn filter(config: &Config) -> Option<String> {
+    match &config.source {
+        Source::Live(live) => live.filter.clone(),
+        Source::Replay(replay) => replay.filter.clone(),
+    }
+}
+
+/// Looks at the device every 20 minutes, where there is one.
+pub(super) fn watch_device(
+    config: &Config,
+    connected: Option<&Connected>,
+    live: &Arc<LiveSettings>,
+) -> Option<DeviceWatch> {
+    let (backend, connected) = (config.backend.as_ref()?, connected?);
+    let live = Arc::clone(live);
+    let (http, device) = (connected.http.clone(), connected.device.clone());
+    let api = backend.urls.api.clone();
+    let watch = DeviceWatch::start(http, api, device, move |device, changes| {
+        device_changed(device, changes, &live);
+    });
+    watch.inspect_err(|error| warn!("the device is not looked at again: {error}")).ok()
+}
+
+/// Puts what the device says now into the live settings.
+fn device_changed(device: &Device, changes: &[DeviceChange], live: &LiveSettings) {
+    for change in changes {
+        match change {
+            DeviceChange::Rate { old, new } => {
+                info!("the device's sample rate has changed from 1:{old} to 1:{new}");
+            }
+            DeviceChange::Limit { old, new } => {
+                info!("the device's flow limit has changed from {old}/s to {new}/s");
+            }
+            DeviceChange::Columns => info!("the device's custom columns have changed"),
+        }
+    }
+    live.change(|values| {
+        values.device = Some(Arc::new(device.clone()));
+        for change in changes {
+            if let (DeviceChange::Rate { new, .. }, true) = (change, values.follows_device) {
+                values.rate = *new;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sample;
+
+    fn settings(sample: Sample) -> Arc<LiveSettings> {
+        LiveSettings::new(Values {
+            rate: sample.at_start(Some(4)),
+            follows_device: sample.follows_device(),
+            filter: None,
+            translations: Arc::default(),
+            urls: None,
+            device: None,
+        })
+    }
+
+    #[test]
+    fn a_new_rate_of_the_device_counts_unless_a_rate_was_given() {
+        let every = Sample::Every(std::num::NonZeroU32::new(16).unwrap());
+        for (sample, start, after) in [(Sample::Device, 4, 8), (Sample::All, 1, 8), (every, 16, 16)]
+        {
+            let live = settings(sample);
+            assert_eq!(live.values().rate, start);
+            let device = Device { device_sample_rate: 8, ..Device::default() };
+            device_changed(&device, &[DeviceChange::Rate { old: 4, new: 8 }], &live);
+            assert_eq!(live.values().rate, after, "{sample:?}");
+            assert_eq!(live.values().device.as_deref(), Some(&device));
+        }
+    }
+}
