@@ -21,7 +21,7 @@ use crate::log::Format;
 
 pub use backend::{Backend, DeviceChoice, OutputChoice};
 pub use cpus::parse as parse_cpus;
-pub use features::{Decoding, Delivery, Privacy, Rotation, SampleSecret};
+pub use features::{Decoding, Delivery, Privacy, RedactedField, Redaction, Rotation, SampleSecret};
 pub use gather::Sources;
 pub use mode::Mode;
 pub use print::print;
@@ -45,15 +45,12 @@ pub struct Config {
     /// `--sample`.
     pub sample: Sample,
     /// Shared by probes that are to choose the same flows; `None` is a random one.
-    #[allow(dead_code, reason = "read once its flag is wired")]
     pub sample_secret: Option<SampleSecret>,
     /// Addresses and ports to be reported as others.
     pub translations: Translations,
     /// Application data.
-    #[allow(dead_code, reason = "read once its flags are wired")]
     pub decoding: Decoding,
     /// What is left out of them.
-    #[allow(dead_code, reason = "read once its flags are wired")]
     pub privacy: Privacy,
     /// Batches that wait, and which records leave when they are too many.
     #[allow(dead_code, reason = "read once its flags are wired")]

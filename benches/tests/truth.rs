@@ -24,7 +24,15 @@ fn write(path: &std::path::Path, plan: Plan, packets: u64) -> Truth {
 /// Packets, bytes and number of the records that the path makes of a file.
 fn records(path: &std::path::Path) -> (u64, u64, u64) {
     let sampling = Sampling::new(1);
-    let config = Config { capacity: 100_000, hash_key: 1, local_mac: None, sampling, ids_key: 2 };
+    let config = Config {
+        capacity: 100_000,
+        hash_key: 1,
+        local_mac: None,
+        sampling,
+        ids_key: 2,
+        apps: None,
+        translations: Default::default(),
+    };
     let mut table = FlowTable::new(config).unwrap();
     let (mut packets, mut bytes, mut records) = (0, 0, 0);
     let mut sink = |cut: flowtable::Cut<'_>| {

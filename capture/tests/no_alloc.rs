@@ -143,7 +143,15 @@ impl Frames {
 fn table(capacity: usize) -> FlowTable {
     let sampling = Sampling::default();
     let (hash_key, ids_key) = (7, 8);
-    let config = flowtable::Config { capacity, hash_key, local_mac: None, sampling, ids_key };
+    let config = flowtable::Config {
+        capacity,
+        hash_key,
+        local_mac: None,
+        sampling,
+        ids_key,
+        apps: None,
+        translations: Default::default(),
+    };
     FlowTable::new(config).unwrap()
 }
 

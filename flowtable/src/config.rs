@@ -1,6 +1,10 @@
 //! What a table is told: its size, its secrets, and the time.
 
+use std::sync::Arc;
+
+use crate::apps::AppConfig;
 use crate::sampling::Sampling;
+use crate::translate::Translations;
 
 /// Settings of one table, fixed for its life.
 #[derive(Clone, Debug)]
@@ -16,6 +20,10 @@ pub struct Config {
     pub sampling: Sampling,
     /// Key of the connection ids, which leave the process; another one than `hash_key`.
     pub ids_key: u64,
+    /// Application decoding; `None` for no decoders at all.
+    pub apps: Option<AppConfig>,
+    /// Addresses and ports to be reported as others.
+    pub translations: Arc<Translations>,
 }
 
 /// A point in time, as the driver of the table sees it.

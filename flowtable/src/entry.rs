@@ -97,6 +97,19 @@ impl Hot {
         self.tail |= bits;
     }
 
+    #[inline(always)]
+    pub(crate) fn clear(&mut self, bits: u64) {
+        self.tail &= !bits;
+    }
+
+    /// Exports these directions from now on.
+    pub(crate) fn set_export(&mut self, export: [bool; 2]) {
+        self.clear(state::EXPORT | state::EXPORT << 1);
+        for way in Way::BOTH {
+            self.set(if export[way.index()] { state::EXPORT << way.index() } else { 0 });
+        }
+    }
+
     /// Anything counted since the last record.
     #[inline(always)]
     pub(crate) fn is_pending(&self) -> bool {

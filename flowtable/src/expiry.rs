@@ -5,13 +5,14 @@
 //! and what is due is cut in order of first appearance, so that the output depends on the capture
 //! alone.
 
+use crate::apps::Apps;
 use crate::config::Moment;
 use crate::cut::Cut;
 use crate::entry::state;
 use crate::key::Way;
 use crate::record::Record;
 use crate::table::FlowTable;
-use crate::tcp::Ending;
+use crate::tcp::{Ending, TcpMetrics};
 
 /// The export tick: one round of the clock hand.
 pub(crate) const TICK_NS: u64 = 2_000_000_000;
@@ -192,8 +193,11 @@ impl FlowTable {
     }
 
     fn note_end(&mut self, entry: usize) {
-        self.performance.release(&mut self.store.cold[entry].tcp);
-        let hot = &self.store.hot[entry];
+        let (hot, cold) = (&self.store.hot[entry], &mut self.store.cold[entry]);
+        self.performance.release(&mut cold.tcp);
+        if let Some(apps) = &mut self.apps {
+            apps.release(&mut cold.app, hot.key().protocol());
+        }
         let both = hot.has(state::SEEN) && hot.has(state::SEEN << 1);
         if !both && keeps_state(hot.key().protocol()) {
             self.stats.one_sided += 1;
@@ -208,19 +212,66 @@ impl FlowTable {
         ending: Ending,
         sink: &mut impl FnMut(Cut<'_>),
     ) {
-        let first = self.store.cold[entry].first;
+        let cold = &self.store.cold[entry];
+        let (first, slot) = (cold.first, cold.app);
+        if let Some(apps) = &mut self.apps {
+            apps.learn_facts(slot, self.store.hot[entry].key().protocol());
+        }
         for way in [first, first.other()] {
             if self.store.hot[entry].packets[way.index()] != 0 {
-                let record = self.record(entry, way, now);
-                let tcp =
-                    self.performance.take(self.store.cold[entry].tcp, way, now.wall_ns, ending);
-                self.stats.records += 1;
-                sink(Cut { record: &record, tcp: tcp.as_ref(), event: None });
+                let (record, tcp) = self.take(entry, way, now, ending);
+                let event = self.apps.as_ref().and_then(Apps::facts);
+                sink(Cut { record: &record, tcp: tcp.as_ref(), event });
             }
         }
-        let (hot, cold) = (&mut self.store.hot[entry], &mut self.store.cold[entry]);
-        (hot.packets, hot.bytes, hot.tos, hot.tcp_flags) = Default::default();
-        (cold.byte_carries, cold.fragments) = Default::default();
+    }
+
+    /// Cuts a record for each message that the last packet has completed, if its direction is
+    /// exported.
+    pub(crate) fn report(
+        &mut self,
+        entry: usize,
+        way: Way,
+        now: Moment,
+        sink: &mut impl FnMut(Cut<'_>),
+    ) {
+        let protocol = self.store.hot[entry].key().protocol();
+        let slot = self.store.cold[entry].app;
+        for number in 0.. {
+            let event = |apps: &Option<Apps>| -> Option<(Way, Option<u64>)> {
+                let (way, event) = apps.as_ref()?.event(number, slot, way, protocol)?;
+                Some((way, event.latency_us))
+            };
+            let Some((way, latency_us)) = event(&self.apps) else { break };
+            if let Some(latency_us) = latency_us {
+                self.performance.latencies.application(latency_us);
+            }
+            if !self.store.hot[entry].has(state::EXPORT << way.index()) {
+                continue;
+            }
+            let (record, tcp) = self.take(entry, way, now, Ending::Open);
+            let event = self.apps.as_ref().and_then(|apps| apps.event(number, slot, way, protocol));
+            let event = event.map(|(_, event)| event);
+            sink(Cut { record: &record, tcp: tcp.as_ref(), event });
+        }
+    }
+
+    /// The record of one direction; its counters begin anew.
+    fn take(
+        &mut self,
+        entry: usize,
+        way: Way,
+        now: Moment,
+        ending: Ending,
+    ) -> (Record, Option<TcpMetrics>) {
+        let record = self.record(entry, way, now);
+        let slot = self.store.cold[entry].tcp;
+        let tcp = self.performance.take(slot, way, now.wall_ns, ending);
+        self.stats.records += 1;
+        let (hot, cold, i) = (&mut self.store.hot[entry], &mut self.store.cold[entry], way.index());
+        (hot.packets[i], hot.bytes[i], hot.tos[i], hot.tcp_flags[i]) = Default::default();
+        (cold.byte_carries[i], cold.fragments[i]) = Default::default();
+        (record, tcp)
     }
 
     fn record(&self, entry: usize, way: Way, now: Moment) -> Record {
@@ -245,7 +296,7 @@ impl FlowTable {
             bytes: u64::from(cold.byte_carries[i]) << 32 | u64::from(hot.bytes[i]),
             fragments: cold.fragments[i],
             sample_rate: self.config.sampling.rate(),
-            app: None,
+            app: self.apps.as_ref().and_then(|apps| apps.app(cold.app, &key)),
             connection_id: self.performance.connection_id(&key),
             first_payload_us: cold
                 .payload

@@ -73,6 +73,11 @@ impl Key {
         (self.tail >> 16) as u16 & 0x0fff
     }
 
+    /// Port of the lower endpoint, then of the higher.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        [(self.tail >> 48) as u16, (self.tail >> 32) as u16]
+    }
+
     /// Source and destination of one direction.
     pub(crate) fn endpoints(&self, way: Way) -> [(IpAddr, u16); 2] {
         let [a, b, c, d] = self.addresses;

@@ -6,6 +6,7 @@
 //! is exported and evicted, and counted.
 #![forbid(unsafe_code)]
 
+mod apps;
 mod config;
 mod cut;
 mod entry;
@@ -15,6 +16,7 @@ mod index;
 mod key;
 mod latency;
 mod performance;
+mod pool;
 mod record;
 mod sampling;
 mod stats;
@@ -24,6 +26,7 @@ pub mod tcp;
 mod ticks;
 mod translate;
 
+pub use apps::{AppConfig, AppStats};
 pub use config::{Config, Moment};
 pub use cut::Cut;
 pub use group::{GROUP, Group, Origin};

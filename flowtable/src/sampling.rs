@@ -53,6 +53,11 @@ impl Sampling {
         if wanted { Decision::Track { export } } else { Decision::Ignore }
     }
 
+    /// Which directions of the conversation with this hash are exported.
+    pub(crate) fn exports(self, hash: u64) -> [bool; 2] {
+        Way::BOTH.map(|way| self.rate == 1 || self.selects(hash, way))
+    }
+
     /// True for one of `rate` values of the hash, independently for the two directions.
     #[inline(always)]
     fn selects(self, hash: u64, way: Way) -> bool {

@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use crate::apps::AppStats;
+
 /// Counters of one table since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
@@ -29,6 +31,8 @@ pub struct TableStats {
     /// Times that a TCP conversation found no room for details: its records say that they lack
     /// them.
     pub tcp_details_refused: u64,
+    /// Application decoding.
+    pub apps: AppStats,
 }
 
 impl AddAssign for TableStats {
@@ -44,5 +48,6 @@ impl AddAssign for TableStats {
         self.records += other.records;
         self.tcp_details += other.tcp_details;
         self.tcp_details_refused += other.tcp_details_refused;
+        self.apps += other.apps;
     }
 }

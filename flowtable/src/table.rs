@@ -1,10 +1,12 @@
 //! The conversation table: groups of packets in, records out.
 
 use std::io;
+use std::sync::Arc;
 
 use decode::Packet;
 
-use crate::config::Config;
+use crate::apps::{self, Apps, Wish};
+use crate::config::{Config, Moment};
 use crate::cut::Cut;
 use crate::entry::{Cold, Hot, state};
 use crate::group::{GROUP, Group, Origin};
@@ -12,9 +14,11 @@ use crate::index::Index;
 use crate::key::{Key, Way, mix};
 use crate::latency::Latencies;
 use crate::performance::{self, Performance};
-use crate::sampling::Decision;
+use crate::sampling::{Decision, Sampling};
 use crate::stats::TableStats;
 use crate::store::Store;
+use crate::tcp::Ending;
+use crate::translate::Translations;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -30,6 +34,7 @@ const PER_SECOND: u16 = 4;
 pub struct FlowTable {
     pub(crate) store: Store,
     pub(crate) performance: Performance,
+    pub(crate) apps: Option<Apps>,
     pub(crate) config: Config,
     pub(crate) stats: TableStats,
     /// Where the clock hand stands, and how many entries it owes.
@@ -69,6 +74,7 @@ impl FlowTable {
         Ok(Self {
             store: Store::new(capacity, config.hash_key)?,
             performance: Performance::new(capacity, config.ids_key)?,
+            apps: config.apps.clone().map(|apps| Apps::new(capacity, apps)),
             config,
             stats: TableStats::default(),
             hand: 0,
@@ -80,9 +86,11 @@ impl FlowTable {
         })
     }
 
-    /// Bytes of memory that a table of this capacity uses when it is full of TCP.
-    pub fn bytes(capacity: usize) -> usize {
-        Store::bytes(capacity).saturating_add(Performance::bytes(capacity))
+    /// Bytes of memory that a table of this capacity uses when it is full of TCP, and decoders keep
+    /// all that they may: `decoder_bytes`, `None` without decoders.
+    pub fn bytes(capacity: usize, decoder_bytes: Option<usize>) -> usize {
+        let apps = decoder_bytes.map_or(0, |bytes| Apps::bytes(capacity, bytes));
+        Store::bytes(capacity).saturating_add(Performance::bytes(capacity)).saturating_add(apps)
     }
 
     /// Counts a group of packets. Records are cut only when a full table evicts, or a closed
@@ -114,13 +122,16 @@ impl FlowTable {
             if packet.payload_len > 0 && !self.store.hot[entry].has(state::PAYLOAD << way.index()) {
                 self.first_payload(entry, way, packet, origin);
             }
-            if packet.protocol == TCP {
-                if let Some(segment) = performance::segment(packet, data, origin) {
-                    self.performance.segment(&mut self.store.cold[entry].tcp, way, &segment);
-                }
-                if packet.tcp_flags & (FIN | RST) != 0 {
-                    self.note_close(entry, way, packet.tcp_flags);
-                }
+            if packet.protocol == TCP
+                && let Some(segment) = performance::segment(packet, data, origin)
+            {
+                self.performance.segment(&mut self.store.cold[entry].tcp, way, &segment);
+            }
+            if self.store.hot[entry].has(state::APP) && apps::matters(packet) {
+                self.decode(entry, &work, packet, data, origin, sink);
+            }
+            if packet.protocol == TCP && packet.tcp_flags & (FIN | RST) != 0 {
+                self.note_close(entry, way, packet.tcp_flags);
             }
         }
     }
@@ -142,20 +153,81 @@ impl FlowTable {
         self.config.local_mac = mac;
     }
 
+    /// Samples 1 of `rate` from now on, running conversations included. What is pending is cut
+    /// first, under the old rate (spec 4.6). Looks at every conversation.
+    pub fn set_sampling(
+        &mut self,
+        sampling: Sampling,
+        now: Moment,
+        sink: &mut impl FnMut(Cut<'_>),
+    ) {
+        if sampling == self.config.sampling {
+            return;
+        }
+        for entry in 0..self.store.hot.len() {
+            if self.store.is_used(entry) {
+                self.cut(entry, now, Ending::Open, sink);
+            }
+        }
+        self.config.sampling = sampling;
+        for entry in 0..self.store.hot.len() {
+            if !self.store.is_used(entry) {
+                continue;
+            }
+            let key = self.store.hot[entry].key();
+            let hash = self.store.hasher.hash(&key);
+            self.store.hot[entry].set_export(sampling.exports(hash));
+        }
+    }
+
+    /// Reports these addresses and ports as others from now on. Conversations under the names they
+    /// had end as if they fell silent.
+    pub fn set_translations(&mut self, translations: Arc<Translations>) {
+        self.config.translations = translations;
+    }
+
     /// Counters and what the table holds now.
     pub fn stats(&self) -> TableStats {
         let (tcp_details, tcp_details_refused) = self.performance.details_used();
         let conversations = self.store.len() as u64;
-        TableStats { conversations, tcp_details, tcp_details_refused, ..self.stats }
+        let apps = self.apps.as_ref().map(Apps::stats).unwrap_or_default();
+        TableStats { conversations, tcp_details, tcp_details_refused, apps, ..self.stats }
     }
 
     #[inline(always)]
     fn hash_and_prefetch(&mut self, packets: &[Packet]) {
+        if !self.config.translations.is_empty() {
+            return self.translate_and_prefetch(packets);
+        }
         for (work, packet) in self.work.iter_mut().zip(packets) {
             let (key, way) = Key::of(packet);
             let hash = self.store.hasher.hash(&key);
             *work = match self.config.sampling.decide(hash, way, packet.protocol) {
                 Decision::Track { export } => {
+                    self.store.index.prefetch(Index::tag(hash));
+                    Work { key, hash, way, export, candidate: NONE }
+                }
+                Decision::Ignore => Work { candidate: IGNORED, ..Work::default() },
+            };
+        }
+    }
+
+    /// The same with translations: sampling decides by the ends as they are, all that follows knows
+    /// the translated ones (TRN-7).
+    #[inline(never)]
+    fn translate_and_prefetch(&mut self, packets: &[Packet]) {
+        for (work, packet) in self.work.iter_mut().zip(packets) {
+            let (key, true_way) = Key::of(packet);
+            let hash = self.store.hasher.hash(&key);
+            *work = match self.config.sampling.decide(hash, true_way, packet.protocol) {
+                Decision::Track { mut export } => {
+                    let mut translated = *packet;
+                    self.config.translations.apply(&mut translated);
+                    let (key, way) = Key::of(&translated);
+                    let hash = self.store.hasher.hash(&key);
+                    if way != true_way {
+                        export.reverse();
+                    }
                     self.store.index.prefetch(Index::tag(hash));
                     Work { key, hash, way, export, candidate: NONE }
                 }
@@ -216,6 +288,14 @@ impl FlowTable {
         let hot = Hot::new(&work.key, work.export, quarter, quarter.wrapping_add(skew(work.hash)));
         let mut cold = Cold { first_frame: origin.frame, first: work.way, ..Cold::default() };
         cold.begin(work.way, packet, self.config.local_mac);
+        let mut hot = hot;
+        if let Some(apps) = &self.apps
+            && matches!(packet.protocol, TCP | UDP)
+        {
+            let (slot, is_wanted) = apps.begin(packet);
+            cold.app = slot;
+            hot.set(if is_wanted { state::APP } else { 0 });
+        }
         self.stats.created += 1;
         self.store.insert(Index::tag(work.hash), hot, cold).expect("one entry is free")
     }
@@ -272,6 +352,27 @@ impl FlowTable {
         if let Some(latency_us) = cold.payload.latency_us(way) {
             self.performance.latencies.application(latency_us);
         }
+    }
+
+    /// Gives a packet to the decoder of its conversation. Each message that it completes causes a
+    /// record of its direction at once; the due time stays (spec 8.3).
+    #[inline(never)]
+    fn decode(
+        &mut self,
+        entry: usize,
+        work: &Work,
+        packet: &Packet,
+        data: &[u8],
+        origin: &Origin,
+        sink: &mut impl FnMut(Cut<'_>),
+    ) {
+        let Some(apps) = &mut self.apps else { return };
+        let slot = &mut self.store.cold[entry].app;
+        let wish = apps.packet(slot, work.way, packet, data, origin, work.hash);
+        if wish == Wish::Enough {
+            self.store.hot[entry].clear(state::APP);
+        }
+        self.report(entry, work.way, origin.now, sink);
     }
 
     /// A SYN that opens a connection on the ports of one that has closed, or that must have ended

@@ -17,7 +17,16 @@ const REMOTE: [u8; 6] = [2, 0, 0, 0, 0, 9];
 fn table(capacity: usize) -> FlowTable {
     let sampling = Sampling::default();
     let local_mac = Some(LOCAL);
-    FlowTable::new(Config { capacity, hash_key: 7, local_mac, sampling, ids_key: 8 }).unwrap()
+    FlowTable::new(Config {
+        capacity,
+        hash_key: 7,
+        local_mac,
+        sampling,
+        ids_key: 8,
+        apps: None,
+        translations: Default::default(),
+    })
+    .unwrap()
 }
 
 fn at(seconds: u64) -> Moment {
@@ -246,7 +255,15 @@ fn the_clock_hand_comes_round_in_two_seconds() {
 #[test]
 fn unsampled_flows_touch_no_table_and_are_counted() {
     let sampling = Sampling::new(4);
-    let config = Config { capacity: 5000, hash_key: 1, local_mac: None, sampling, ids_key: 2 };
+    let config = Config {
+        capacity: 5000,
+        hash_key: 1,
+        local_mac: None,
+        sampling,
+        ids_key: 2,
+        apps: None,
+        translations: Default::default(),
+    };
     let mut table = FlowTable::new(config).unwrap();
     let flows: Vec<Packet> = (0..4000).map(|to| out(to, 1, 0)).collect();
     feed(&mut table, at(0), &flows);
@@ -261,7 +278,15 @@ fn unsampled_flows_touch_no_table_and_are_counted() {
 #[test]
 fn a_direction_that_sampling_leaves_out_was_seen_all_the_same() {
     let sampling = Sampling::new(4);
-    let config = Config { capacity: 5000, hash_key: 1, local_mac: None, sampling, ids_key: 2 };
+    let config = Config {
+        capacity: 5000,
+        hash_key: 1,
+        local_mac: None,
+        sampling,
+        ids_key: 2,
+        apps: None,
+        translations: Default::default(),
+    };
     let mut table = FlowTable::new(config).unwrap();
     let there: Vec<Packet> = (0..1000).map(|to| out(to, 17, 0)).collect();
     let and_back: Vec<Packet> = there.iter().map(|packet| back(*packet, 0)).collect();

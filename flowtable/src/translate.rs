@@ -18,7 +18,7 @@ pub struct Translation {
     to: End,
 }
 
-/// An address as packets carry it.
+/// An address as packets carry it: the octets of IPv4 at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct End {
     ipv6: bool,
@@ -92,7 +92,7 @@ impl End {
     fn of(address: IpAddr) -> Self {
         let mut octets = [0; 16];
         match address {
-            IpAddr::V4(v4) => octets[..4].copy_from_slice(&v4.octets()),
+            IpAddr::V4(v4) => octets[12..].copy_from_slice(&v4.octets()),
             IpAddr::V6(v6) => octets = v6.octets(),
         }
         Self { ipv6: address.is_ipv6(), octets }
@@ -194,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_where_the_parser_puts_them() {
+        let mut parsed = Packet::default();
+        let mut data = [0; 34];
+        data[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 20, 0, 0, 0, 0, 64, 89]);
+        data[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        let frame = decode::Frame { data: &data, wire_len: 34, ..decode::Frame::default() };
+        let outcome = decode::parse(decode::Link::Ethernet, &frame, &mut parsed);
+        assert_eq!(outcome, decode::Outcome::Packet);
+        let expected = packet("10.0.0.1", 0, "10.0.0.2", 0);
+        assert_eq!((parsed.src, parsed.dst), (expected.src, expected.dst));
+    }
+
+    #[test]
     fn address_and_port_become_another_address_and_port_in_either_place() {
         let rules = rules(&["10.0.0.1,80,192.0.2.1,8080"]);
         let mut sent = packet("10.0.0.1", 80, "10.0.0.9", 4000);
@@ -243,9 +256,9 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_is_not_the_ipv6_address_of_the_same_octets() {
-        // a00:1:: begins with the octets 10.0.0.1.
+        // Both end with the octets 10.0.0.1.
         let rules = rules(&["10.0.0.1,192.0.2.1"]);
-        let mut v6 = packet("a00:1::", 1, "a00:1::", 2);
+        let mut v6 = packet("::a00:1", 1, "::a00:1", 2);
         let copy = v6;
         rules.apply(&mut v6);
         assert_eq!(v6, copy);
@@ -256,7 +269,7 @@ mod tests {
         let rules = rules(&["10.0.0.1,2048,192.0.2.1,0"]);
         let mut echo = Packet { protocol: 1, ..packet("10.0.0.9", 0, "10.0.0.1", 2048) };
         rules.apply(&mut echo);
-        assert_eq!((echo.dst[0], echo.dst_port), (192, 0));
+        assert_eq!((echo.dst[12], echo.dst_port), (192, 0));
     }
 
     #[test]
@@ -300,7 +313,7 @@ mod tests {
             let expected = listed.iter().rev().find(|rule| (rule.0, rule.1) == (host, port));
             let mut packet = packet(&format!("10.0.0.{host}"), port, "10.9.9.9", 1);
             all.apply(&mut packet);
-            let found = (packet.src[0] == 192).then_some(packet.src[3]);
+            let found = (packet.src[12] == 192).then_some(packet.src[15]);
             proptest::prop_assert_eq!(found, expected.map(|rule| rule.2));
         }
     }

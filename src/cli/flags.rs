@@ -225,12 +225,12 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(FLOWS, "sample", Value("N"), "Export 1 of N flows [default: the device's rate]"),
     Flag::new(FLOWS, "sample-secret", Value("TEXT"),
         "Probes with the same secret choose the same flows [default: random]")
-        .secret(Secret::Whole).planned(),
+        .secret(Secret::Whole),
     Flag::new(FLOWS, "keep-heavy", Switch,
         "Above the device's flow limit, prefer flows with many bytes").planned(),
     Flag::new(FLOWS, "translate", Repeated("A,p,B,q"),
         "Report address A with port p as B and q; A,B leaves ports alone; may be repeated")
-        .planned(),
+        ,
 
     Flag::new(MODES, "dns", Switch, "Collect DNS answers instead of flows; same as the word dns")
         .planned(),
@@ -245,20 +245,20 @@ pub const FLAGS: &[Flag] = &[
 
     Flag::new(DECODING, "no-decode", Switch, "Count only: no application data"),
     Flag::new(DECODING, "classify", Value("HOW"),
-        "Find protocols by content or by ports").default("content").planned(),
+        "Find protocols by content or by ports").default("content"),
     Flag::new(DECODING, "http-port", List("PORT"),
-        "TCP ports of HTTP besides 80, separated by commas").planned(),
+        "TCP ports of HTTP besides 80, separated by commas"),
     Flag::new(DECODING, "tls-port", List("PORT"),
-        "TCP ports of TLS besides 443, separated by commas").planned(),
-    Flag::new(DECODING, "dns-port", Value("PORT"), "UDP port of DNS").default("53").planned(),
+        "TCP ports of TLS besides 443, separated by commas"),
+    Flag::new(DECODING, "dns-port", Value("PORT"), "UDP port of DNS").default("53"),
     Flag::new(DECODING, "radius-port", List("PORT"),
         "UDP ports of RADIUS, separated by commas").default("1812,1813")
-        .aliases(&["radius-ports"]).planned(),
+        .aliases(&["radius-ports"]),
 
     Flag::new(PRIVACY, "redact", Repeated("FIELD=HOW"),
         "Leave a field out (drop) or report its keyed hash (hash): url, name, user, user-agent or \
-         query; may be repeated").planned(),
-    Flag::new(PRIVACY, "cut-query", Switch, "Report URLs without their query").planned(),
+         query; may be repeated"),
+    Flag::new(PRIVACY, "cut-query", Switch, "Report URLs without their query"),
 
     Flag::new(DEVICE, "device-id", Value("ID"), "Report as the device of this id"),
     Flag::new(DEVICE, "device-if", Value("NAME"),

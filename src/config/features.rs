@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use decode::app::Classify;
 use flowtable::{Translation, Translations};
 
 use super::mode::{dns_port, radius_ports};
@@ -31,21 +32,16 @@ pub struct Decoding {
 }
 
 /// `--classify`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Classify {
-    /// By the first payload bytes; configured ports stay authoritative.
-    Content,
-    /// By ports alone, as the original did.
-    Ports,
-}
+#[derive(Clone, Copy)]
+struct ClassifyWord(Classify);
 
-impl FromStr for Classify {
+impl FromStr for ClassifyWord {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
-            "content" => Ok(Self::Content),
-            "ports" => Ok(Self::Ports),
+            "content" => Ok(Self(Classify::Content)),
+            "ports" => Ok(Self(Classify::Ports)),
             _ => Err(()),
         }
     }
@@ -63,15 +59,15 @@ pub struct Privacy {
 /// Fields that `--redact` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedactedField {
-    /// HTTP URL and referer.
+    /// URLs, paths, referers.
     Url,
-    /// TLS and HTTP server names.
+    /// Names of servers and domains.
     Name,
-    /// RADIUS user name.
+    /// Users, their hosts and devices.
     User,
-    /// HTTP user agent.
+    /// Programs that people use.
     UserAgent,
-    /// DNS query and answer names.
+    /// DNS names and answers, SQL statements, keys.
     Query,
 }
 
@@ -131,7 +127,7 @@ impl fmt::Debug for SampleSecret {
 }
 
 pub(super) fn decoding(settings: &Settings) -> Result<Decoding, UsageError> {
-    let classify = word(settings, "classify", "expected content or ports")?;
+    let classify: Option<ClassifyWord> = word(settings, "classify", "expected content or ports")?;
     let with = |first: u16, flag| {
         let mut all = vec![first];
         all.extend(ports(settings, flag)?.unwrap_or_default());
@@ -140,7 +136,7 @@ pub(super) fn decoding(settings: &Settings) -> Result<Decoding, UsageError> {
     };
     Ok(Decoding {
         enabled: !settings.has("no-decode"),
-        classify: classify.unwrap_or(Classify::Content),
+        classify: classify.map_or(Classify::Content, |word| word.0),
         http_ports: with(80, "http-port")?,
         tls_ports: with(443, "tls-port")?,
         dns_port: dns_port(settings)?,

@@ -9,6 +9,8 @@ use crate::cli::{Settings, UsageError};
 
 /// What capturing costs depends on it; headers through the tallest stack of tags fit.
 const HEADERS_SNAPLEN: u32 = 256;
+/// What decoders see of a packet (spec 2.2).
+const DECODING_SNAPLEN: u32 = 65_535;
 /// "Everything": the largest frame of a ring is smaller.
 const FULL_SNAPLEN: u32 = 262_144;
 
@@ -118,7 +120,7 @@ fn live(settings: &Settings) -> Result<Live, UsageError> {
         interfaces,
         readers: readers(settings)?,
         filter: settings.one("filter").map(str::to_owned),
-        snap_bytes: snap_bytes(settings, HEADERS_SNAPLEN)?,
+        snap_bytes: snap_bytes(settings, default_snaplen(settings))?,
         promiscuous: settings.has("promisc"),
         buffer_bytes,
         block_bytes,
@@ -127,6 +129,11 @@ fn live(settings: &Settings) -> Result<Live, UsageError> {
         mode: fanout_mode(settings)?,
         cpus,
     })
+}
+
+/// Decoders read payload; without them, copying more than headers would be for nothing.
+fn default_snaplen(settings: &Settings) -> u32 {
+    if settings.has("no-decode") { HEADERS_SNAPLEN } else { DECODING_SNAPLEN }
 }
 
 /// Bytes of the ring and of a block.

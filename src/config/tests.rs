@@ -248,7 +248,7 @@ fn decoders_are_told_their_ports() {
                 --dns-port 5353 --radius-ports 1645 --classify ports";
     let decoding = meaning(line, &[]).unwrap().decoding;
     assert!(!decoding.enabled);
-    assert_eq!(decoding.classify, features::Classify::Ports);
+    assert_eq!(decoding.classify, decode::app::Classify::Ports);
     assert_eq!(decoding.http_ports, [80, 8080, 8081, 3128]);
     assert_eq!((&decoding.tls_ports[..], decoding.dns_port), (&[443, 8443][..], 5353));
     assert_eq!(decoding.radius_ports, [1645]);

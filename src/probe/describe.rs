@@ -47,8 +47,9 @@ pub(super) fn start(
         debug!("columns: {}", columns.join(" "));
     }
     debug!("sample rate in force 1:{rate}");
-    // None is in this build.
-    debug!("decoders: none");
+    let names: Vec<&str> = decode::app::App::ALL.iter().map(|app| app.name()).collect();
+    let decoders = if config.decoding.enabled { names.join(" ") } else { "none".to_owned() };
+    debug!("decoders: {decoders}");
 }
 
 fn text(mac: [u8; 6]) -> String {

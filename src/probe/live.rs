@@ -88,6 +88,7 @@ fn capture(
         let received = drain(source, reader, clock, &mut watch.losses)?;
         watch.frames(received);
         let now = clock.now();
+        reader.heed(now);
         reader.sweep(now);
         if handed_over.elapsed() >= HAND_OVER {
             reader.hand_over();
@@ -133,6 +134,7 @@ fn drain(
         }
         let Some(mut block) = source.next_block() else { break };
         let now = clock.now();
+        reader.heed(now);
         let mut frames = block.frames();
         let numbers = reader.frames()..;
         let mut feeder = reader.feeder();

@@ -9,6 +9,14 @@ const QUEUE_BYTES: usize = (64 << 20) + (32 << 20);
 /// Fragments that wait for each other, per reader.
 const READER_BYTES: usize = 17 << 20;
 
+/// Most that decoders keep on the heap, all readers together, unless the ceiling is low.
+const DECODER_BYTES: usize = 64 << 20;
+
+/// Most that the decoders of one reader keep.
+pub(super) fn decoder_bytes(max_memory_mib: usize, readers: usize) -> usize {
+    DECODER_BYTES.min((max_memory_mib << 20) / 8) / readers.max(1)
+}
+
 /// Capacity of each reader's table: its share of `max_flows`, less where the ceiling asks for it.
 ///
 /// # Errors
@@ -18,6 +26,7 @@ pub(super) fn capacity(
     max_memory_mib: usize,
     readers: usize,
     ring_bytes: usize,
+    decoder_bytes: Option<usize>,
 ) -> Result<usize, String> {
     let ceiling = max_memory_mib << 20;
     let taken = FIXED_BYTES + QUEUE_BYTES + readers * (READER_BYTES + ring_bytes);
@@ -28,7 +37,7 @@ pub(super) fn capacity(
         .map(|step| share >> (step / 2))
         .enumerate()
         .map(|(step, n)| if step % 2 == 0 { n } else { n * 3 / 4 })
-        .find(|&n| FlowTable::bytes(n) <= left);
+        .find(|&n| FlowTable::bytes(n, decoder_bytes) <= left);
     fits.filter(|&n| n >= share.min(1024)).ok_or_else(|| {
         format!(
             "--max-memory {max_memory_mib} does not hold {readers} readers with rings of {} MiB",
@@ -43,25 +52,33 @@ mod tests {
 
     #[test]
     fn the_default_holds_two_million_conversations_and_one_ring() {
-        assert_eq!(capacity(2_000_000, 1024, 1, 128 << 20), Ok(2_000_000));
+        assert_eq!(capacity(2_000_000, 1024, 1, 128 << 20, None), Ok(2_000_000));
+    }
+
+    #[test]
+    fn decoders_take_their_share() {
+        let decoders = Some(decoder_bytes(1024, 1));
+        let n = capacity(2_000_000, 1024, 1, 128 << 20, decoders).unwrap();
+        assert!((1_000_000..2_000_000).contains(&n), "{n}");
+        assert_eq!(decoder_bytes(256, 2), 16 << 20);
     }
 
     #[test]
     fn a_lower_ceiling_lowers_the_capacity() {
-        let n = capacity(2_000_000, 512, 1, 128 << 20).unwrap();
+        let n = capacity(2_000_000, 512, 1, 128 << 20, None).unwrap();
         assert!((500_000..2_000_000).contains(&n), "{n}");
-        assert!(FlowTable::bytes(n) <= 255 << 20);
+        assert!(FlowTable::bytes(n, None) <= 255 << 20);
     }
 
     #[test]
     fn readers_share_the_conversations() {
-        assert_eq!(capacity(2_000_000, 4096, 4, 128 << 20), Ok(500_000));
-        assert_eq!(capacity(1, 1024, 1, 0), Ok(1));
+        assert_eq!(capacity(2_000_000, 4096, 4, 128 << 20, None), Ok(500_000));
+        assert_eq!(capacity(1, 1024, 1, 0, None), Ok(1));
     }
 
     #[test]
     fn a_ceiling_below_the_rings_is_refused_in_words() {
-        let text = capacity(2_000_000, 256, 4, 128 << 20).unwrap_err();
+        let text = capacity(2_000_000, 256, 4, 128 << 20, None).unwrap_err();
         assert_eq!(text, "--max-memory 256 does not hold 4 readers with rings of 128 MiB");
     }
 }

@@ -1,5 +1,6 @@
 //! The probe wired together: sources, reader threads, exporter thread, and an orderly end.
 
+mod apps;
 mod backend;
 mod control;
 mod describe;

@@ -14,8 +14,8 @@ use super::control::{self, Control};
 use super::reader::Reader;
 use super::replay::{self, Player, ReplayError, Tape};
 use super::selection::Selection;
-use super::setup::Outputs;
-use super::{STOP_WITHIN, describe, losses, memory, place, report, setup, share};
+use super::setup::{Outputs, TableSettings};
+use super::{STOP_WITHIN, describe, losses, place, report, setup, share};
 use crate::config::{Config, Replay};
 use crate::privileges::Privileges;
 use crate::status::{ReaderStatus, Status};
@@ -44,28 +44,28 @@ pub(super) fn run(
     if let Some(note) = selection.as_ref().and_then(Selection::note) {
         warn!("{note}");
     }
-    let Outputs { outputs, sample, connected } = setup::outputs(config, None)?;
-    describe::start(config, &[], connected.as_ref(), sample);
+    let opened = setup::outputs(config, None)?;
+    describe::start(config, &[], opened.connected.as_ref(), opened.sample);
     // A file has no receive queues to go by: auto means one.
     let count = place::readers(replay.readers, "");
-    let capacity = memory::capacity(config.max_flows, config.max_memory_mib, count, 0)
-        .map_err(|text| anyhow!("Error: {text}"))?;
+    let tables = TableSettings::new(config, &opened, count, 0, HASH_KEY)?;
+    let Outputs { outputs, sample, connected } = opened;
     let privileges = privileges.sockets_are_open()?;
     let status_socket = setup::status_socket(config);
     let (feeds, exporter) = setup::exporter(outputs, vec![0; count], Pace::Replay)?;
     privileges.confine()?;
+    let settings = control::live_settings(config, sample, connected.as_ref());
     let readers = feeds
         .into_iter()
         .map(|feed: Feed| {
-            let table = setup::table(capacity, HASH_KEY, replay.local_mac, sample)?;
-            Ok(Reader::new(table, feed))
+            let table = tables.table(replay.local_mac)?;
+            Ok(Reader::new(table, feed).following(settings.follow()))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut status = Status::new(exporter.stats());
     let source = replay.path.display().to_string();
     status.readers = (0..count).map(|index| ReaderStatus::new(&source, index)).collect();
     let status = setup::status(status_socket, status);
-    let settings = control::live_settings(config, sample, connected.as_ref());
     let (path, snap_bytes) = (replay.path.clone(), replay.snap_bytes as usize);
     let tape = Tape { file, path, selection, snap_bytes };
     let job = Job { tape, places: status.readers.clone(), stop: Arc::clone(stop) };

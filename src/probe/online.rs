@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use capture::{Fanout, FanoutMode, Filter, GroupId, Interface, RingConfig, Source};
 use core_affinity::CoreId;
-use export::{Feed, Pace};
-use flowtable::FlowTable;
+use export::Pace;
 use tracing::{debug, info, warn};
 
 use super::control::{self, Control};
 use super::live::LiveError;
 use super::reader::Reader;
-use super::setup::Outputs;
-use super::{STOP_WITHIN, describe, live, memory, place, report, setup};
+use super::setup::{Outputs, TableSettings};
+use super::{STOP_WITHIN, describe, live, place, report, setup};
 use crate::config::{Config, Live};
 use crate::privileges::Privileges;
 use crate::status::{ReaderStatus, Status};
@@ -55,24 +54,24 @@ pub(super) fn run(
         .iter()
         .map(|interface| ring_config(live, interface))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let Outputs { outputs, sample, connected } = setup::outputs(config, interfaces.first())?;
-    describe::start(config, &interfaces, connected.as_ref(), sample);
+    let opened = setup::outputs(config, interfaces.first())?;
+    describe::start(config, &interfaces, opened.connected.as_ref(), opened.sample);
     let open = interfaces
         .into_iter()
         .zip(&configs)
         .map(|(interface, ring)| open(live, interface, ring))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let readers = open.iter().map(|open| open.sources.len()).sum();
-    let (max_flows, max_memory_mib) = (config.max_flows, config.max_memory_mib);
-    let capacity = memory::capacity(max_flows, max_memory_mib, readers, live.buffer_bytes)
-        .map_err(|text| anyhow!("Error: {text}"))?;
-    info!("{readers} readers, {capacity} conversations each, 1:{sample} flows");
-    let hash_key = random_key()?;
+    let key = random_key()?;
+    let tables = TableSettings::new(config, &opened, readers, live.buffer_bytes, key)?;
+    let Outputs { outputs, sample, connected } = opened;
+    info!("{readers} readers, {} conversations each, 1:{sample} flows", tables.capacity);
     let links = open.iter().enumerate().flat_map(|(link, open)| vec![link; open.sources.len()]);
     let privileges = privileges.sockets_are_open()?;
     let status_socket = setup::status_socket(config);
     let (feeds, exporter) = setup::exporter(outputs, links.collect(), Pace::Live)?;
     privileges.confine()?;
+    let settings = control::live_settings(config, sample, connected.as_ref());
     let mut feeds = feeds.into_iter();
     let mut status = Status::new(exporter.stats());
     let mut threads = Vec::new();
@@ -80,16 +79,16 @@ pub(super) fn run(
     for Open { interface, sources, cpus } in open {
         for (index, source) in sources.into_iter().enumerate() {
             let feed = feeds.next().ok_or_else(|| anyhow!("Error: too few channels"))?;
-            let table = setup::table(capacity, hash_key, interface.mac, sample)?;
+            let table = tables.table(interface.mac)?;
             let place = ReaderStatus::new(&interface.name, index);
             place.set_local_mac(interface.mac);
             status.readers.push(Arc::clone(&place));
-            threads.push(spawn(source, table, feed, place, cpus.clone(), stop)?);
+            let reader = Reader::new(table, feed).following(settings.follow());
+            threads.push(spawn(source, reader, place, cpus.clone(), stop)?);
         }
         interfaces.push(interface);
     }
     let status = setup::status(status_socket, status);
-    let settings = control::live_settings(config, sample, connected.as_ref());
     let device = control::watch_device(config, connected.as_ref(), &settings);
     let follow = || control.poll(&settings);
     let result = watch(threads, &mut interfaces, &status, stop, follow);
@@ -169,8 +168,7 @@ type ReaderThread = JoinHandle<Result<(), LiveError>>;
 
 fn spawn(
     mut source: Source,
-    table: FlowTable,
-    feed: Feed,
+    mut reader: Reader,
     place: Arc<ReaderStatus>,
     cpus: Vec<CoreId>,
     stop: &Arc<AtomicBool>,
@@ -179,7 +177,6 @@ fn spawn(
     let name = format!("{}/{}", place.source, place.index);
     let body = move || {
         place::pin(&cpus, place.index);
-        let mut reader = Reader::new(table, feed);
         live::run(&mut source, &mut reader, &place, &stop)
     };
     std::thread::Builder::new().name(name).spawn(body).context("Error: cannot start a reader")

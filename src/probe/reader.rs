@@ -1,11 +1,14 @@
 //! A reader's inner loop: frames to packets to records to batches. The same for live and replay.
 
+use std::sync::Arc;
+
 use capture::{Frame, RingStats};
 use decode::fragments::Reassembler;
 use decode::{Link, Outcome};
 use export::{Batch, Feed};
-use flowtable::{Cut, FlowTable, GROUP, Group, Moment, Origin};
+use flowtable::{Cut, FlowTable, GROUP, Group, Moment, Origin, Sampling};
 
+use super::settings::{Follower, Values};
 use crate::status::{Counters, FrameStats};
 
 /// Records in a batch before it is handed over.
@@ -21,6 +24,7 @@ pub(super) struct Reader {
     stats: FrameStats,
     link: (u32, Option<Link>),
     frames: u64,
+    follower: Option<Follower>,
 }
 
 /// Records on their way to the exporter.
@@ -54,7 +58,28 @@ impl Reader {
             stats: FrameStats::default(),
             link: (u32::MAX, None),
             frames: 0,
+            follower: None,
         }
+    }
+
+    /// Heeds settings that change while it runs.
+    pub(super) fn following(self, follower: Follower) -> Self {
+        Self { follower: Some(follower), ..self }
+    }
+
+    /// Brings changed settings into force. Call it between blocks; one load when there are none.
+    #[inline]
+    pub(super) fn heed(&mut self, now: Moment) {
+        if let Some(values) = self.follower.as_mut().and_then(Follower::poll) {
+            self.change(&values, now);
+        }
+    }
+
+    #[cold]
+    fn change(&mut self, values: &Values, now: Moment) {
+        let sampling = Sampling::new(values.rate);
+        self.table.set_sampling(sampling, now, &mut |cut| self.outbox.push(&cut));
+        self.table.set_translations(Arc::clone(&values.translations));
     }
 
     /// Takes frames whose bytes live as long as the feeder. What it holds is counted when it is

@@ -62,21 +62,18 @@ impl LiveSettings {
     }
 
     /// Follows from now on.
-    #[allow(dead_code, reason = "readers and exporter follow once they can take new values")]
     pub fn follow(self: &Arc<Self>) -> Follower {
         Follower { seen: self.generation.load(Acquire), settings: Arc::clone(self) }
     }
 }
 
 /// One who follows; for one thread.
-#[allow(dead_code, reason = "readers and exporter follow once they can take new values")]
 #[derive(Debug)]
 pub struct Follower {
     settings: Arc<LiveSettings>,
     seen: u64,
 }
 
-#[allow(dead_code, reason = "readers and exporter follow once they can take new values")]
 impl Follower {
     /// New values, if there are any since the last time.
     #[inline]

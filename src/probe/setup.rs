@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use capture::Interface;
 use export::{ExporterHandle, Feed, Output, Pace, Target};
-use flowtable::{FlowTable, Sampling};
+use flowtable::{AppConfig, FlowTable, Sampling, Translations};
 use tracing::{info, warn};
 
 use super::backend::{self, Connected};
+use super::{apps, memory};
 use crate::config::{Config, OutputChoice};
 use crate::status::Status;
 
@@ -80,16 +81,61 @@ pub(super) fn status(socket: Option<TcpListener>, status: Status) -> Arc<Status>
     status
 }
 
-/// One reader's table.
-pub(super) fn table(
-    capacity: usize,
-    hash_key: u64,
-    local_mac: Option<[u8; 6]>,
-    sample: u32,
-) -> anyhow::Result<FlowTable> {
-    let sampling = Sampling::new(sample);
-    // Connection ids leave the process; they must not tell the key of the table.
-    let ids_key = hash_key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash_key >> 32;
-    FlowTable::new(flowtable::Config { capacity, hash_key, local_mac, sampling, ids_key })
-        .with_context(|| format!("Error: no memory for {capacity} conversations"))
+/// What the tables of all readers are told.
+pub(super) struct TableSettings {
+    pub(super) capacity: usize,
+    pub(super) hash_key: u64,
+    pub(super) sample: u32,
+    pub(super) apps: Option<AppConfig>,
+    pub(super) translations: Arc<Translations>,
+}
+
+impl TableSettings {
+    /// `key` is one of the process's own, unless a secret is shared for sampling.
+    pub(super) fn new(
+        config: &Config,
+        outputs: &Outputs,
+        readers: usize,
+        ring_bytes: usize,
+        key: u64,
+    ) -> anyhow::Result<Self> {
+        let decoder_bytes = memory::decoder_bytes(config.max_memory_mib, readers);
+        let hash_key =
+            config.sample_secret.as_ref().map_or(key, |secret| key_of(secret.as_bytes()));
+        let apps = apps::config(config, outputs, decoder_bytes, hash_key);
+        let capacity = memory::capacity(
+            config.max_flows,
+            config.max_memory_mib,
+            readers,
+            ring_bytes,
+            apps.as_ref().map(|apps| apps.budget_bytes),
+        )
+        .map_err(|text| anyhow!("Error: {text}"))?;
+        let translations = Arc::new(config.translations.clone());
+        Ok(Self { capacity, hash_key, sample: outputs.sample, apps, translations })
+    }
+
+    /// One reader's table.
+    pub(super) fn table(&self, local_mac: Option<[u8; 6]>) -> anyhow::Result<FlowTable> {
+        let Self { capacity, hash_key, .. } = *self;
+        let config = flowtable::Config {
+            capacity,
+            hash_key,
+            local_mac,
+            sampling: Sampling::new(self.sample),
+            // Connection ids leave the process; they must not tell the key of the table.
+            ids_key: key_of(&hash_key.to_le_bytes()),
+            apps: self.apps.clone(),
+            translations: Arc::clone(&self.translations),
+        };
+        FlowTable::new(config)
+            .with_context(|| format!("Error: no memory for {capacity} conversations"))
+    }
+}
+
+/// 64 bits that follow from a secret and do not tell it.
+fn key_of(secret: &[u8]) -> u64 {
+    let digest = ring::digest::digest(&ring::digest::SHA256, secret);
+    let bytes = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    u64::from_le_bytes(bytes)
 }

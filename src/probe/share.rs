@@ -111,6 +111,8 @@ impl Dealer {
             gso_hdr_len: 0,
         };
         match decode::parse(link, &input, &mut self.scratch) {
+            // An answer goes to another address than its question came from.
+            Outcome::Packet if is_dhcp(&self.scratch) => 0,
             Outcome::Packet | Outcome::Fragment(_) => {
                 let both =
                     u128::from_be_bytes(self.scratch.src) ^ u128::from_be_bytes(self.scratch.dst);
@@ -120,6 +122,12 @@ impl Dealer {
             Outcome::Ignored(_) | Outcome::Malformed(_) => 0,
         }
     }
+}
+
+/// DHCP of either family: question and answer belong together and share no address.
+fn is_dhcp(packet: &Packet) -> bool {
+    let dhcp = |port| matches!(port, 67 | 68 | 546 | 547);
+    packet.protocol == 17 && dhcp(packet.src_port) && dhcp(packet.dst_port)
 }
 
 impl Lane {

@@ -102,13 +102,13 @@ pub enum Redaction {
     None,
     /// URLs, paths, referers.
     Url,
-    /// Names asked for and names of servers.
+    /// Names of servers and domains.
     Name,
     /// Users, hosts and devices of people.
     User,
     /// Programs that people use.
     UserAgent,
-    /// Statements and keys.
+    /// What was asked: DNS names and answers, SQL statements, keys.
     Query,
 }
 
@@ -157,14 +157,14 @@ macro_rules! fields {
 }
 
 fields! {
-    DnsQuery: Dns, "query", "KFLOW_DNS_QUERY", "STR00", Detail, Name, "name asked for";
+    DnsQuery: Dns, "query", "KFLOW_DNS_QUERY", "STR00", Detail, Query, "name asked for";
     DnsQueryType: Dns, "query_type", "KFLOW_DNS_QUERY_TYPE", "INT00", Detail, None,
         "type asked for, as a number";
     DnsOperation: Dns, "type", "", "", Operation, None, "type asked for, as a word";
     DnsRcode: Dns, "rcode", "KFLOW_DNS_RET_CODE", "INT01", Detail, None,
         "response code, as a number";
     DnsStatus: Dns, "rcode_name", "", "", Status, None, "response code, as a word";
-    DnsAnswer: Dns, "answer", "KFLOW_DNS_RESPONSE", "STR01", Detail, Name,
+    DnsAnswer: Dns, "answer", "KFLOW_DNS_RESPONSE", "STR01", Detail, Query,
         "answers, value/type each, joined by ;";
 
     HttpMethod: Http, "method", "", "", Operation, None, "request method";
@@ -313,8 +313,8 @@ fields! {
         "length of the first prefix, bits";
 
     MdnsOperation: Mdns, "type", "", "", Operation, None, "type asked for, as a word";
-    MdnsName: Mdns, "query", "MDNS_QUERY", "STR00", Detail, Name, "name asked for or announced";
-    MdnsAnswer: Mdns, "answer", "MDNS_ANSWER", "STR01", Detail, Name,
+    MdnsName: Mdns, "query", "MDNS_QUERY", "STR00", Detail, Query, "name asked for or announced";
+    MdnsAnswer: Mdns, "answer", "MDNS_ANSWER", "STR01", Detail, Query,
         "answers, value/type each, joined by ;";
 }
 

@@ -24,6 +24,7 @@ mod ports;
 pub mod postgres;
 pub mod quic;
 pub mod radius;
+mod redact;
 pub mod redis;
 pub mod sip;
 pub mod smtp;
@@ -46,3 +47,4 @@ pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value
 pub use field::{App, FIELDS, Face, Field, FieldInfo, Redaction};
 pub use pending::{MAX_PENDING_AGE_US, Pending};
 pub use ports::{Classify, PortLists, PortMatch, PortOf, Ports};
+pub use redact::{Redactor, Treatment};

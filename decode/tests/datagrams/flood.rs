@@ -21,7 +21,14 @@ fn flood(requests: u32, port: u16, mut request: impl FnMut(u32) -> (u64, Vec<u8>
             now_us: number.into(),
         };
         events.clear();
-        datagram(&mut UdpState::default(), &input, &ports, &mut pending, &mut Budget::new(1 << 20), &mut events);
+        datagram(
+            &mut UdpState::default(),
+            &input,
+            &ports,
+            &mut pending,
+            &mut Budget::new(1 << 20),
+            &mut events,
+        );
         assert_eq!(events.len(), 1);
     }
     assert_eq!(pending.bytes(), 256 << 10);

@@ -117,6 +117,16 @@ impl Columns {
     }
 }
 
+/// Which protocols the device has a column for, by [`decode::app::App::index`].
+pub fn decodable(announced: &[CustomColumn]) -> [bool; decode::app::App::ALL.len()] {
+    let columns = Columns::new(announced);
+    let mut known = [false; decode::app::App::ALL.len()];
+    for (field, column) in FIELDS.iter().zip(&columns.events) {
+        known[field.app.index()] |= column.is_some();
+    }
+    known
+}
+
 /// Where the TLS server name goes on a device without a column of its own for it (spec 12.1).
 const TLS_LEGACY: &str = "KFLOW_HTTP_HOST";
 

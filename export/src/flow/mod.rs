@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 pub use backoff::Timing;
+pub use columns::decodable;
 pub use queue::QueueLimits;
 
 use crate::http::{Http, HttpConfig, HttpError};
