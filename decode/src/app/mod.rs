@@ -14,7 +14,7 @@ pub mod http1;
 mod pending;
 mod ports;
 pub mod stream;
-mod streams;
+mod table;
 mod talk;
 pub mod tls;
 

@@ -94,7 +94,8 @@ fn curl_and_nginx_speak_of_everything() {
     assert_eq!(connections.len(), expected.len());
     for (connection, expected) in connections.iter().zip(expected) {
         assert_eq!(lines(connection), expected);
-        assert_eq!(connection.interest, Some(Interest::Finished));
+        assert_eq!(connection.interest, Some(Interest::Nothing));
+        assert_eq!(connection.app(), Some(App::Http));
     }
 }
 
