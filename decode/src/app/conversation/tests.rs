@@ -326,6 +326,32 @@ fn without_budget_nothing_is_decoded_and_it_is_counted() {
 }
 
 #[test]
+fn beyond_128_kib_a_conversation_is_decoded_no_further() {
+    let mut wire = Wire::open(80);
+    let filler = format!("X: {}\r\n", "x".repeat(10_000));
+    wire.a("GET /x HTTP/1.1\r\n").b("HTTP/1.1 200 OK\r\n");
+    for _ in 0..5 {
+        wire.a(&filler).b(&filler);
+    }
+    assert_eq!(wire.interest, Some(Interest::Wanted));
+    // What waits behind a loss has the room that the heads leave, and no more.
+    wire.next[0] = wire.next[0].wrapping_add(1);
+    for _ in 0..3 {
+        wire.a(&filler);
+    }
+    wire.b(&filler);
+    assert_eq!(wire.budget.refused(), 0);
+
+    let mut wire = Wire::open(80);
+    wire.a("GET /x HTTP/1.1\r\n").b("HTTP/1.1 200 OK\r\n");
+    for _ in 0..7 {
+        wire.a(&filler).b(&filler);
+    }
+    assert_eq!((wire.interest, wire.budget.refused()), (Some(Interest::Nothing), 1));
+    assert_eq!(wire.budget.used(), 0);
+}
+
+#[test]
 fn released_bytes_are_given_back() {
     let mut wire = Wire::open(80);
     wire.a("GET /x HTTP/1.1\r\n");
