@@ -15,7 +15,8 @@
 //! 3. Keep the [`Interest`] it returns with the connection, so that no state is touched for packets
 //!    that nobody wants. `Wanted`: go on. `Finished`: no more packets, except those with SYN and
 //!    without ACK (the ports may be used again), and ask for [`TcpConversation::facts`] as before.
-//!    `Nothing`: the state holds nothing any more; drop it. A later SYN begins anew.
+//!    `Nothing`: the state holds nothing any more; note [`TcpConversation::app`] and drop it. A
+//!    later SYN begins anew, at 1.
 //! 4. For each record ask [`TcpConversation::facts`] and [`TcpConversation::app`].
 //! 5. Before a conversation is dropped for any reason call [`TcpConversation::release`], so that
 //!    its bytes are given back to the budget.
@@ -57,9 +58,9 @@ impl Peer {
 pub enum Interest {
     /// All packets with payload, SYN, FIN or RST.
     Wanted,
-    /// Those with SYN alone. There may be facts.
+    /// Those with SYN alone. There are facts.
     Finished,
-    /// None, and the state can be dropped.
+    /// None, and the state can be dropped. Only its protocol is still known.
     Nothing,
 }
 

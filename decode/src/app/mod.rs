@@ -32,7 +32,7 @@ pub mod sql;
 pub mod ssh;
 mod statement;
 pub mod stream;
-mod streams;
+mod table;
 mod talk;
 mod text;
 pub mod tls;

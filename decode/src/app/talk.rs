@@ -1,8 +1,13 @@
 //! What both sides of a connection say: finds the decoder for it, and gives it to that one.
+//!
+//! A port that the user has named decides. Else the first side whose first bytes a protocol knows
+//! for its own does; when none does, a well-known port is tried. A decoder that finds at once that
+//! its protocol is another gives way to the next guess, one time; one that finds it later ends the
+//! decoding.
 
 use super::ports::{Classify, PortMatch};
 use super::stream::Chunk;
-use super::streams::{Decoder, GUESSES};
+use super::table::{Decoder, GUESSES};
 use super::{App, Events, Guess, Side, StreamDecoder, Verdict};
 
 /// First bytes of a side that guesses are made on. Who does not know by then, never will.
@@ -18,7 +23,7 @@ pub(super) enum Stage {
     /// No decoder yet.
     Guessing(Option<Box<Opening>>),
     Decoding(Decoder),
-    /// Nothing more is wanted, facts may be there.
+    /// Nothing more is wanted, facts are there.
     Finished(Decoder),
     Over,
 }
@@ -122,7 +127,14 @@ impl Talk {
     fn heed(&mut self, verdict: Verdict) {
         match (verdict, std::mem::replace(&mut self.stage, Stage::Over)) {
             (Verdict::More, stage) => self.stage = stage,
-            (Verdict::Done, Stage::Decoding(decoder)) => self.stage = Stage::Finished(decoder),
+            (Verdict::Done, Stage::Decoding(decoder)) => {
+                // One that has nothing to say to later records need not be kept.
+                let mut facts = Events::default();
+                decoder.facts(&mut facts);
+                if !facts.is_empty() {
+                    self.stage = Stage::Finished(decoder);
+                }
+            }
             _ => self.app = None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use decode::app::stream::Segment;
+use decode::app::stream::{SYN, Segment};
 use decode::app::{
     App, Budget, Classify, EventView, Events, Field, Interest, Kind, Peer, Ports, TcpConversation,
     Value,
@@ -141,6 +141,12 @@ impl Connection {
             payload_len: packet.payload_len,
         };
         if segment.payload_len == 0 && segment.flags & 0b111 == 0 {
+            return;
+        }
+        if self.interest == Some(Interest::Nothing) && segment.flags & SYN != 0 {
+            (self.conversation, self.interest) = (None, None);
+        }
+        if self.interest == Some(Interest::Nothing) {
             return;
         }
         if self.conversation.is_none() {

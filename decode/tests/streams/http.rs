@@ -94,7 +94,8 @@ fn curl_and_nginx_speak_of_everything() {
     assert_eq!(connections.len(), expected.len());
     for (connection, expected) in connections.iter().zip(expected) {
         assert_eq!(lines(connection), expected);
-        assert_eq!(connection.interest, Some(Interest::Finished));
+        assert_eq!(connection.interest, Some(Interest::Nothing));
+        assert_eq!(connection.app(), Some(App::Http));
     }
 }
 
@@ -115,6 +116,43 @@ fn pipelined_and_split_requests_are_reported_one_by_one() {
     // The pieces were sent at intervals of 20 ms; the time of the request is that of the first.
     let latency_us = latencies_us(&connections[1])[0];
     assert!((60_000..100_000).contains(&latency_us), "{latency_us}");
+}
+
+#[test]
+fn packets_seen_twice_change_nothing() {
+    for name in ["http/curl.pcap", "http/pieces.pcap"] {
+        let mut capture = Capture::read(&recording(name));
+        let once: Vec<_> = capture.connections().iter().map(lines).collect();
+        capture.frames =
+            capture.frames.iter().flat_map(|frame| [frame.clone(), frame.clone()]).collect();
+        let twice: Vec<_> = capture.connections().iter().map(lines).collect();
+        assert_eq!(once, twice);
+    }
+}
+
+/// What remains when the capture misses one packet, whichever it is, is true: nothing that was not
+/// said, and no answer to another's question.
+#[test]
+fn a_packet_that_was_missed_makes_nothing_wrong() {
+    for name in ["http/curl.pcap", "http/pieces.pcap"] {
+        let whole = Capture::read(&recording(name));
+        let expected: Vec<_> = whole.connections().iter().map(lines).collect();
+        let all = expected.iter().map(Vec::len).sum::<usize>();
+        for missed in 0..whole.frames.len() {
+            let mut capture = Capture::read(&recording(name));
+            capture.frames.remove(missed);
+            let found = capture.connections();
+            let mut count = 0;
+            for (connection, expected) in found.iter().zip(&expected) {
+                for line in lines(connection) {
+                    assert!(expected.contains(&line), "{name} without {missed}: {line}");
+                    count += 1;
+                }
+            }
+            // At worst one connection is not decoded at all.
+            assert!(count + 6 >= all, "{name} without {missed}: {count} of {all}");
+        }
+    }
 }
 
 #[test]

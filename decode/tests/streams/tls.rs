@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use decode::app::{App, Field, Interest};
 use ring::digest::{SHA256, digest};
 
-use crate::capture::{Capture, recording, shared, tshark};
+use crate::capture::{Capture, Connection, recording, shared, tshark};
 
 /// What is expected of a connection; fields that are not named must be absent.
 fn facts<const N: usize>(expected: [(Field, &str); N]) -> BTreeMap<Field, String> {
@@ -44,7 +44,7 @@ fn a_short_snap_length_leaves_what_was_captured() {
 #[test]
 fn openssl_and_curl_are_told_apart_by_version_and_fingerprint() {
     let connections = Capture::read(&recording("tls/openssl.pcap")).connections();
-    let known: Vec<_> = connections.iter().map(|connection| connection.facts()).collect();
+    let known: Vec<_> = connections.iter().map(Connection::facts).collect();
     let expected = [
         facts([
             (Field::TlsServerName, "tls12.example"),
@@ -125,7 +125,7 @@ fn hashes(ciphers: &str, extensions: &str, algorithms: &str) -> String {
 fn tshark_says_the_same() {
     let path = recording("tls/openssl.pcap");
     let connections = Capture::read(&path).connections();
-    let known: Vec<_> = connections.iter().map(|connection| connection.facts()).collect();
+    let known: Vec<_> = connections.iter().map(Connection::facts).collect();
     let decode_as = ["-d", "tcp.port==8443-8445,tls", "-E", "occurrence=a"];
     let hellos = |kind| [&decode_as[..], &["-Y", kind]].concat();
     let fields = [

@@ -58,6 +58,12 @@ impl Wire {
         self.now_us += MS;
         let payload_len = payload.len() as u32;
         let segment = Segment { seq, ack, flags, payload, payload_len };
+        if self.interest == Some(Interest::Nothing) && flags & SYN != 0 {
+            (self.conversation, self.interest) = (None, None);
+        }
+        if self.interest == Some(Interest::Nothing) {
+            return self;
+        }
         if self.conversation.is_none() {
             self.conversation =
                 TcpConversation::begin(&self.table, self.classify, self.ports, from, &segment);
@@ -240,7 +246,7 @@ fn both_fins_finish_a_conversation() {
     assert_eq!(wire.lines(), ["/x", "/x 200 1"]);
     assert_eq!(wire.interest, Some(Interest::Wanted));
     wire.send_with(Peer::A, FIN, b"");
-    assert_eq!((wire.interest, wire.app()), (Some(Interest::Finished), Some(App::Http)));
+    assert_eq!((wire.interest, wire.app()), (Some(Interest::Nothing), Some(App::Http)));
 }
 
 #[test]
@@ -248,7 +254,7 @@ fn a_reset_ends_both_sides() {
     let mut wire = Wire::open(80);
     wire.a(GET).b("HTTP/1.0 200 OK\r\n\r\nbody").send_with(Peer::A, RST, b"");
     assert_eq!(wire.lines(), ["/x", "/x 200 2"]);
-    assert_eq!(wire.interest, Some(Interest::Finished));
+    assert_eq!(wire.interest, Some(Interest::Nothing));
 }
 
 #[test]
@@ -285,7 +291,29 @@ fn a_repeated_syn_changes_nothing() {
 fn decoding_ends_with_a_tunnel_and_packets_are_no_longer_wanted() {
     let mut wire = Wire::open(3128);
     wire.a("CONNECT h:443 HTTP/1.1\r\n\r\n").b("HTTP/1.1 200 OK\r\n\r\n");
-    assert_eq!(wire.interest, Some(Interest::Finished));
+    assert_eq!(wire.interest, Some(Interest::Nothing));
+}
+
+/// Enough of a handshake to have facts, and the alert that ends it.
+#[test]
+fn a_decoder_with_facts_is_kept_for_them() {
+    let hello = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03";
+    let rest = b"\x00\x00\x02\x00\x2f\x01\x00";
+    let hello = [&hello[..], &[7; 32], rest].concat();
+    let mut wire = Wire::open(8443);
+    wire.send_with(Peer::A, 0, &hello).send_with(Peer::B, 0, b"\x15\x03\x03\x00\x02\x02\x28");
+    assert_eq!((wire.interest, wire.app()), (Some(Interest::Finished), Some(App::Tls)));
+    for _ in 0..2 {
+        wire.conversation.as_ref().unwrap().facts(&mut wire.events);
+    }
+    assert_eq!(wire.events.len(), 2);
+    let alert = wire.events.get(1).unwrap().get(Field::TlsAlert);
+    assert_eq!(alert, Some(Value::Text("handshake_failure")));
+    // Another connection between the same ports.
+    wire.events.clear();
+    wire.next = [77, 99];
+    wire.syn().syn_ack().a(GET).b(OK);
+    assert_eq!(wire.lines(), ["/x", "/x 200 1"]);
 }
 
 #[test]
@@ -295,6 +323,32 @@ fn without_budget_nothing_is_decoded_and_it_is_counted() {
     assert_eq!(wire.interest, Some(Interest::Nothing));
     assert_eq!((wire.budget.refused(), wire.budget.used()), (1, 0));
     assert_eq!(wire.app(), Some(App::Http));
+}
+
+#[test]
+fn beyond_128_kib_a_conversation_is_decoded_no_further() {
+    let mut wire = Wire::open(80);
+    let filler = format!("X: {}\r\n", "x".repeat(10_000));
+    wire.a("GET /x HTTP/1.1\r\n").b("HTTP/1.1 200 OK\r\n");
+    for _ in 0..5 {
+        wire.a(&filler).b(&filler);
+    }
+    assert_eq!(wire.interest, Some(Interest::Wanted));
+    // What waits behind a loss has the room that the heads leave, and no more.
+    wire.next[0] = wire.next[0].wrapping_add(1);
+    for _ in 0..3 {
+        wire.a(&filler);
+    }
+    wire.b(&filler);
+    assert_eq!(wire.budget.refused(), 0);
+
+    let mut wire = Wire::open(80);
+    wire.a("GET /x HTTP/1.1\r\n").b("HTTP/1.1 200 OK\r\n");
+    for _ in 0..7 {
+        wire.a(&filler).b(&filler);
+    }
+    assert_eq!((wire.interest, wire.budget.refused()), (Some(Interest::Nothing), 1));
+    assert_eq!(wire.budget.used(), 0);
 }
 
 #[test]

@@ -12,6 +12,9 @@ pub(super) const MAX_HEAD_BYTES: usize = 80 * 1024;
 /// An empty head buffer larger than this is given back.
 const KEPT_BYTES: usize = 512;
 
+/// Most that a head buffer grows by beyond what it needs.
+const GROWTH_BYTES: usize = 16 * 1024;
+
 /// Place within the messages of one side.
 #[derive(Debug, Default)]
 pub(super) struct Direction {
@@ -148,12 +151,13 @@ impl Direction {
         Step::Head(end)
     }
 
-    /// Doubles its buffer as vectors do, except for the first time, and not beyond the limit.
+    /// Grows the buffer by no more than a step, so that long heads take about what they need.
     fn extend(&mut self, bytes: &[u8]) {
         let len = self.partial.len() + bytes.len();
-        if len > self.partial.capacity() {
-            let doubled = (self.partial.capacity() * 2).clamp(len, len.max(MAX_HEAD_BYTES));
-            self.partial.reserve_exact(doubled - self.partial.len());
+        let capacity = self.partial.capacity();
+        if len > capacity {
+            let grown = (capacity + capacity.min(GROWTH_BYTES)).clamp(len, len.max(MAX_HEAD_BYTES));
+            self.partial.reserve_exact(grown - self.partial.len());
         }
         self.partial.extend_from_slice(bytes);
     }

@@ -116,25 +116,21 @@ impl<'a> Fields<'a> {
         while !headers.is_empty() {
             let (line, rest) = split_line(headers);
             headers = rest;
-            let Some(colon) = memchr(b':', line) else { continue };
-            let (name, value) = line.split_at(colon);
-            let value = || value.get(1..).unwrap_or_default().trim_ascii();
-            // The length of a name tells those of interest apart from nearly all others.
-            let place = match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => &mut fields.host,
-                7 if name.eq_ignore_ascii_case(b"referer") => &mut fields.referer,
-                10 if name.eq_ignore_ascii_case(b"user-agent") => &mut fields.user_agent,
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    fields.content_length = fields.content_length.or(decimal(value()));
-                    continue;
+            // The first letter tells most lines apart from those of interest.
+            match line.first().map(u8::to_ascii_lowercase) {
+                Some(b'h') => first(&mut fields.host, value_of(line, b"host")),
+                Some(b'r') => first(&mut fields.referer, value_of(line, b"referer")),
+                Some(b'u') => first(&mut fields.user_agent, value_of(line, b"user-agent")),
+                Some(b'c') => {
+                    let length = value_of(line, b"content-length").and_then(decimal);
+                    first(&mut fields.content_length, length);
                 }
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                    fields.chunked |= ends_with_chunked(value());
-                    continue;
+                Some(b't') => {
+                    let coding = value_of(line, b"transfer-encoding");
+                    fields.chunked |= coding.is_some_and(ends_with_chunked);
                 }
-                _ => continue,
-            };
-            place.get_or_insert_with(value);
+                _ => {}
+            }
         }
         fields
     }
@@ -146,6 +142,17 @@ impl<'a> Fields<'a> {
             None => Framing::Unsaid,
         }
     }
+}
+
+/// The value of a header line with this name, in lower case here.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, value) = line.split_at_checked(name.len())?;
+    let value = value.strip_prefix(b":")?;
+    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+fn first<T>(place: &mut Option<T>, value: Option<T>) {
+    *place = place.take().or(value);
 }
 
 /// The first line, without its end, and what follows it.

@@ -8,7 +8,8 @@
 //!
 //! Lost bytes: a body whose length is known goes on behind them. Else the message they hit is
 //! reported as far as it is known, a response then without latency; requests whose responses may
-//! have been lost wait no more, except for the last.
+//! have been lost wait no more, except for the last when the client waits for each response before
+//! it asks again (a client that has sent two requests at the same time does not).
 
 mod body;
 mod direction;
@@ -43,6 +44,8 @@ pub struct Http {
     is_blind: bool,
     /// Responses may have been lost since the last one.
     has_lost_responses: bool,
+    /// The client does not wait for a response before it asks again.
+    is_pipelined: bool,
     has_messages: bool,
     foreign_bytes: u32,
 }
@@ -113,6 +116,8 @@ impl Http {
             return;
         };
         let waiter = Waiter::of(&request, self.client.began_us);
+        let newest = self.waiting.newest();
+        self.is_pipelined |= newest.is_some_and(|newest| newest.asked_us == waiter.asked_us);
         let body = match request.framing {
             _ if request.method == b"CONNECT" => None,
             Framing::Unsaid | Framing::Length(0) => None,
@@ -135,8 +140,12 @@ impl Http {
             return Verdict::More;
         };
         self.server.begin(State::Head);
-        if std::mem::take(&mut self.has_lost_responses) {
-            self.waiting.keep_newest();
+        if std::mem::take(&mut self.has_lost_responses) && self.waiting.len() > 1 {
+            if self.is_pipelined {
+                self.waiting.forget();
+            } else {
+                self.waiting.keep_newest();
+            }
         }
         let status = response.status;
         if (100..200).contains(&status) && status != 101 {

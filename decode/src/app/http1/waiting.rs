@@ -138,6 +138,12 @@ impl Waiting {
         }
     }
 
+    /// Removes all.
+    pub(super) fn forget(&mut self) {
+        self.unknown = 0;
+        self.forget_known();
+    }
+
     /// Requests without response.
     pub(super) fn len(&self) -> usize {
         usize::from(self.requests) + self.unknown as usize

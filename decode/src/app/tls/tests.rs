@@ -38,11 +38,17 @@ fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// A certificate of `CN=name`, or without name but with an alternative one.
 fn certificate(common: Option<&str>, alternative: &str) -> Vec<u8> {
-    let name = common.map_or(vec![], |name| {
-        let attribute = [&[6, 3, 0x55, 4, 3][..], &element(0x0c, &[name.as_bytes()])].concat();
+    let common = common.map(|name| (0x0c, name.as_bytes()));
+    certificate_of(common, (0x82, alternative.as_bytes()))
+}
+
+/// The same from tags and contents.
+fn certificate_of(common: Option<(u8, &[u8])>, alternative: (u8, &[u8])) -> Vec<u8> {
+    let name = common.map_or(vec![], |(tag, name)| {
+        let attribute = [&[6, 3, 0x55, 4, 3][..], &element(tag, &[name])].concat();
         element(0x31, &[&element(0x30, &[&attribute])])
     });
-    let names = element(0x30, &[&element(0x82, &[alternative.as_bytes()])]);
+    let names = element(0x30, &[&element(alternative.0, &[alternative.1])]);
     let extension = [&[6, 3, 0x55, 29, 17][..], &element(4, &[&names])].concat();
     let extensions = element(0xa3, &[&element(0x30, &[&element(0x30, &[&extension])])]);
     let validity =
@@ -136,6 +142,25 @@ fn an_alternative_name_stands_in_for_a_common_one() {
     ];
     let (known, _) = decode(&[(Server, &record(22, 0x0303, &server.concat()))]);
     assert!(has(&known, Field::TlsCertSubject, "alt.example.org"), "{known:?}");
+}
+
+#[test]
+fn names_of_a_certificate_have_many_forms() {
+    let subject = |common, alternative| {
+        let certificate = Certificate::parse(&certificate_of(common, alternative));
+        let subject = certificate.subject.map(|name| String::from_utf8(name.into()).unwrap());
+        subject.unwrap_or_default()
+    };
+    let bmp = "K\u{f6}ln".encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let other = (0x82, &b"other"[..]);
+    assert_eq!(subject(Some((0x1e, &bmp)), other), "K\u{f6}ln");
+    assert_eq!(subject(Some((0x13, b"printable")), other), "printable");
+    assert_eq!(subject(Some((0x0c, b"")), other), "other");
+    assert_eq!(subject(None, (0x87, &[192, 0, 2, 1])), "192.0.2.1");
+    let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    assert_eq!(subject(None, (0x87, &v6)), "2001:db8::1");
+    assert_eq!(subject(None, (0x87, &[1, 2, 3])), "");
+    assert_eq!(subject(None, (0x81, b"mail@example.org")), "");
 }
 
 #[test]
