@@ -23,7 +23,7 @@ macro_rules! decoders {
             /// A decoder at the start of a conversation, if there is one over TCP.
             pub(super) fn new(app: App) -> Option<Self> {
                 match app {
-                    $(App::$app => Some(Self::$app(Box::new(<$decoder>::new()))),)*
+                    $(App::$app => Some(Self::$app(Box::<$decoder>::default())),)*
                     _ => None,
                 }
             }
