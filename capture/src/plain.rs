@@ -98,6 +98,14 @@ impl Plain {
         self.tap.wait(timeout)
     }
 
+    /// Replaces the filter; `None` accepts everything.
+    ///
+    /// # Errors
+    /// The kernel's refusal; the old filter stays then.
+    pub fn set_filter(&mut self, filter: Option<&Filter>) -> Result<(), CaptureError> {
+        self.tap.set_filter(filter)
+    }
+
     /// Takes no further frames in. What the kernel has taken can be read at once.
     ///
     /// # Errors

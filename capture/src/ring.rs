@@ -9,6 +9,7 @@ use crate::block::{Block, Reading};
 use crate::config::RingConfig;
 use crate::error::{CaptureError, opening};
 use crate::fanout::Joined;
+use crate::filter::Filter;
 use crate::interface::Interface;
 use crate::sys::{PacketSocket, RawBlock, RingMap};
 use crate::tap::{self, RingStats, Tap, Wait};
@@ -48,6 +49,14 @@ impl Ring {
     /// A poll that failed for another reason than a signal or the interface's state.
     pub fn wait(&mut self, timeout: Duration) -> Result<Wait, CaptureError> {
         self.tap.wait(timeout)
+    }
+
+    /// Replaces the filter; `None` accepts everything.
+    ///
+    /// # Errors
+    /// The kernel's refusal; the old filter stays then.
+    pub fn set_filter(&mut self, filter: Option<&Filter>) -> Result<(), CaptureError> {
+        self.tap.set_filter(filter)
     }
 
     /// Takes no further frames in. What the kernel has taken, it hands over within the time that is

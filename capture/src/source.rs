@@ -6,6 +6,7 @@ use crate::block::Block;
 use crate::config::RingConfig;
 use crate::error::CaptureError;
 use crate::fanout::Joined;
+use crate::filter::Filter;
 use crate::interface::Interface;
 use crate::plain::Plain;
 use crate::ring::Ring;
@@ -85,6 +86,17 @@ impl Source {
         match self {
             Self::Ring(ring) => ring.wait(timeout),
             Self::Plain(plain) => plain.wait(timeout),
+        }
+    }
+
+    /// Replaces the filter of a running capture; `None` accepts everything.
+    ///
+    /// # Errors
+    /// The kernel's refusal; the old filter stays then.
+    pub fn set_filter(&mut self, filter: Option<&Filter>) -> Result<(), CaptureError> {
+        match self {
+            Self::Ring(ring) => ring.set_filter(filter),
+            Self::Plain(plain) => plain.set_filter(filter),
         }
     }
 

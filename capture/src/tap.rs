@@ -55,6 +55,8 @@ impl AddAssign for RingStats {
 
 /// A socket that receives what was asked for.
 pub(crate) struct Tap {
+    /// Bytes taken of a frame, which the filter says.
+    snap_bytes: u32,
     pub(crate) socket: PacketSocket,
     pub(crate) reading: Reading,
     pub(crate) fanout: Option<Joined>,
@@ -112,13 +114,11 @@ impl Tap {
             let _ = socket.set_packet_int(libc::PACKET_IGNORE_OUTGOING, 1);
         }
         notes.extend(config.filter.as_ref().and_then(Filter::note).map(str::to_owned));
-        let filter = match &config.filter {
-            Some(filter) => filter.with_snap_length(config.snap_bytes),
-            None => Filter::accept(config.snap_bytes),
-        };
+        let filter = real_filter(config.filter.as_ref(), config.snap_bytes);
         socket.attach_filter(filter.instructions()).map_err(step("attaching the filter"))?;
         Ok(Self {
             socket,
+            snap_bytes: config.snap_bytes,
             reading: Reading { linktype, vnet_header, skip_outgoing, any },
             fanout: joined,
             notes,
@@ -126,6 +126,12 @@ impl Tap {
             pending: None,
             went_down: false,
         })
+    }
+
+    /// Replaces the filter; the kernel goes from one to the other between two frames.
+    pub(crate) fn set_filter(&self, filter: Option<&Filter>) -> Result<(), CaptureError> {
+        let filter = real_filter(filter, self.snap_bytes);
+        self.socket.attach_filter(filter.instructions()).map_err(step("replacing the filter"))
     }
 
     /// Takes no further frames in.
@@ -174,5 +180,13 @@ impl Tap {
     /// Asks the kernel only when there was a sign of it.
     fn is_gone(&self) -> bool {
         self.went_down && self.socket.bound_interface().is_ok_and(|index| index < 0)
+    }
+}
+
+/// What the kernel is to run: the filter, which also says how much of a frame is taken.
+fn real_filter(filter: Option<&Filter>, snap_bytes: u32) -> Filter {
+    match filter {
+        Some(filter) => filter.with_snap_length(snap_bytes),
+        None => Filter::accept(snap_bytes),
     }
 }

@@ -201,7 +201,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(CAPTURE, "cpus", Value("LIST"),
         "CPUs that readers are pinned to, like 0,2-5 [default: those allowed, near the interface]"),
     Flag::new(CAPTURE, "filter", Value("EXPRESSION"),
-        "Capture only what this expression selects (pcap-filter(7))"),
+        "Capture only what this expression selects (pcap-filter(7))").live(),
     Flag::new(CAPTURE, "snaplen", Value("BYTES"),
         "Capture at most so many bytes of a packet [default: 256, all that counting needs; 0: \
          everything]"),
@@ -222,7 +222,7 @@ pub const FLAGS: &[Flag] = &[
 
     Flag::new(FLOWS, "max-flows", Value("N"),
         "Conversations held at once, all readers together").default("2000000"),
-    Flag::new(FLOWS, "sample", Value("N"), "Export 1 of N flows [default: the device's rate]"),
+    Flag::new(FLOWS, "sample", Value("N"), "Export 1 of N flows [default: the device's rate]").live(),
     Flag::new(FLOWS, "sample-secret", Value("TEXT"),
         "Probes with the same secret choose the same flows [default: random]")
         .secret(Secret::Whole),
@@ -230,7 +230,7 @@ pub const FLAGS: &[Flag] = &[
         "Above the device's flow limit, prefer flows with many bytes").planned(),
     Flag::new(FLOWS, "translate", Repeated("A,p,B,q"),
         "Report address A with port p as B and q; A,B leaves ports alone; may be repeated")
-        ,
+        .live(),
 
     Flag::new(MODES, "dns", Switch, "Collect DNS answers instead of flows; same as the word dns")
         .planned(),

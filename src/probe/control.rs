@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use capture::Filter;
 use export::{Device, DeviceChange, DeviceWatch};
 use signal_hook::consts::SIGHUP;
 use signal_hook::flag;
@@ -45,6 +46,12 @@ impl Control {
         };
         for name in &changes.at_start {
             warn!("reload: {name} has changed and takes effect with the next start");
+        }
+        if changes.live.contains(&"filter")
+            && let Some(Err(error)) = filter(&changes.config).map(|text| Filter::compile(&text, 1))
+        {
+            warn!("reload: {error}; everything stays as it is");
+            return;
         }
         if changes.live.is_empty() {
             info!("reload: nothing changes now");

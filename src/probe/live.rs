@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use capture::{RingStats, Source, Wait};
+use capture::{Filter, RingStats, Source, Wait};
 use flowtable::Moment;
 use thiserror::Error;
 use tracing::{info, warn};
 
 use super::reader::Reader;
+use super::settings::Values;
 use crate::status::ReaderStatus;
 
 /// How long to wait for a block; also how late the clock hand may come on an idle link.
@@ -79,6 +80,7 @@ fn capture(
     watch: &mut Watch<'_>,
 ) -> Result<(), LiveError> {
     let mut handed_over = Instant::now();
+    let mut filter = LiveFilter { expression: reader.filter() };
     while !stop.load(Ordering::Relaxed) && reader.is_heard() {
         match source.wait(WAIT)? {
             Wait::Down(error) => watch.down(&error),
@@ -88,7 +90,9 @@ fn capture(
         let received = drain(source, reader, clock, &mut watch.losses)?;
         watch.frames(received);
         let now = clock.now();
-        reader.heed(now);
+        if let Some(values) = reader.heed(now) {
+            filter.follow(&values, source);
+        }
         reader.sweep(now);
         if handed_over.elapsed() >= HAND_OVER {
             reader.hand_over();
@@ -134,7 +138,6 @@ fn drain(
         }
         let Some(mut block) = source.next_block() else { break };
         let now = clock.now();
-        reader.heed(now);
         let mut frames = block.frames();
         let numbers = reader.frames()..;
         let mut feeder = reader.feeder();
@@ -147,6 +150,31 @@ fn drain(
         reader.sweep(now);
     }
     Ok(reader.frames() - before)
+}
+
+/// The filter in force, which a reload may change.
+struct LiveFilter {
+    expression: Option<String>,
+}
+
+impl LiveFilter {
+    /// Attaches another expression to the source. One that means nothing for its link type leaves
+    /// everything as it is.
+    fn follow(&mut self, values: &Values, source: &mut Source) {
+        if values.filter == self.expression {
+            return;
+        }
+        let compiled =
+            values.filter.as_deref().map(|text| Filter::compile(text, source.linktype()));
+        let attached = match compiled.transpose() {
+            Ok(filter) => source.set_filter(filter.as_ref()).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match attached {
+            Ok(()) => self.expression.clone_from(&values.filter),
+            Err(error) => warn!("the filter stays as it was: {error}"),
+        }
+    }
 }
 
 /// When the ring lost packets, so that what they leave behind is not held against the network.

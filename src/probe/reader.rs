@@ -67,12 +67,18 @@ impl Reader {
         Self { follower: Some(follower), ..self }
     }
 
-    /// Brings changed settings into force. Call it between blocks; one load when there are none.
+    /// The capture filter in force when the reader began to follow.
+    pub(super) fn filter(&self) -> Option<String> {
+        self.follower.as_ref().and_then(|follower| follower.values().filter.clone())
+    }
+
+    /// Brings changed settings into force and gives them. Call it between blocks; one load when
+    /// there are none.
     #[inline]
-    pub(super) fn heed(&mut self, now: Moment) {
-        if let Some(values) = self.follower.as_mut().and_then(Follower::poll) {
-            self.change(&values, now);
-        }
+    pub(super) fn heed(&mut self, now: Moment) -> Option<Arc<Values>> {
+        let values = self.follower.as_mut().and_then(Follower::poll)?;
+        self.change(&values, now);
+        Some(values)
     }
 
     #[cold]

@@ -75,6 +75,11 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// The values in force.
+    pub fn values(&self) -> Arc<Values> {
+        self.settings.values()
+    }
+
     /// New values, if there are any since the last time.
     #[inline]
     pub fn poll(&mut self) -> Option<Arc<Values>> {
