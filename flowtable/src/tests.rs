@@ -1,5 +1,7 @@
 //! The table's rules, on packets written out by hand.
 
+mod tcp;
+
 use decode::Packet;
 use proptest::prelude::*;
 
