@@ -88,7 +88,10 @@ impl TcpState {
         let sample_us = elapsed_us(now_us, peer.probe_us);
         peer.bits &= !(bit::PROBE | bit::DIRTY);
         if valid {
-            self.ledgers[way.index()].rtt.add(sample_us);
+            let ledger = &mut self.ledgers[way.index()];
+            ledger.rtt.add(sample_us);
+            let least_us = ledger.least_rtt_us.wrapping_sub(1).min(sample_us.max(1) - 1);
+            ledger.least_rtt_us = least_us + 1;
         }
     }
 

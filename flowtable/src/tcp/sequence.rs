@@ -9,7 +9,7 @@ use super::number::{FAR, distance, elapsed_us};
 use super::state::{Side, TcpState, bit};
 use crate::Way;
 
-/// Age at which a filled hole was a loss, when there is no handshake to tell.
+/// Age at which a filled hole was a loss, when there is no round trip to tell.
 const DEFAULT_THRESHOLD_US: u32 = 3_000;
 
 /// Longest gap across which the low half of a timestamp still says which came first.
@@ -257,10 +257,9 @@ impl TcpState {
     /// What was missing came: late on its way, or sent again because it was lost before it got
     /// here.
     fn fill(&mut self, way: Way, piece: &Piece, hole: &Hole, details: &mut Details) {
-        let ledger = &mut self.ledgers[way.index()];
         let age_us = elapsed_us(piece.time_us(), hole.at_us);
-        let known = self.sides[way.index()].bits & bit::HANDSHAKE != 0;
-        let threshold_us = if known { ledger.handshake_us } else { DEFAULT_THRESHOLD_US };
+        let threshold_us = self.reordering_us(way);
+        let ledger = &mut self.ledgers[way.index()];
         let late = match sent_relative(piece, hole.tsval, hole.ip_id, hole.at_us) {
             Sent::Before => true,
             Sent::After => false,
@@ -282,6 +281,18 @@ impl TcpState {
         } else {
             self.retransmitted(way, piece, Some(hole), details);
         }
+    }
+}
+
+impl TcpState {
+    /// Age below which a filled hole was overtaken on its way. Nothing is sent again before the
+    /// news of its loss has come back to the sender, so that takes a round trip. The handshake's
+    /// is one (spec 11.4), but may have been slow: the smallest counts.
+    fn reordering_us(&self, way: Way) -> u32 {
+        let ledger = &self.ledgers[way.index()];
+        let handshake_us = self.has(way, bit::HANDSHAKE).then_some(ledger.handshake_us);
+        let least_us = (ledger.least_rtt_us > 0).then_some(ledger.least_rtt_us);
+        handshake_us.into_iter().chain(least_us).min().unwrap_or(DEFAULT_THRESHOLD_US)
     }
 }
 

@@ -343,6 +343,26 @@ fn the_timestamp_outweighs_the_age_of_a_hole() {
 }
 
 #[test]
+fn a_slow_handshake_does_not_make_what_is_sent_again_out_of_order() {
+    let mut c = Conversation::default();
+    // The handshake took 15 ms, later the network takes 6.
+    c.feed(Up, syn(999, None)).wait(15 * MS).feed(Down, syn_ack(6_999, 1_000, None));
+    c.feed(Up, Segment { seq: 1_000, ..ack_of(7_000) });
+    c.data(1_000, 100).wait(6 * MS).feed(Down, Segment { ack: 1_100, ..data(7_000, 100) });
+    c.feed(Down, Segment { ack: 1_100, ..data(7_200, 100) }).wait(7 * MS);
+    c.feed(Down, Segment { ack: 1_100, ..data(7_100, 100) });
+    let down = c.down();
+    assert_eq!((down.retransmitted, down.out_of_order, down.rtt.min_us), (1, 0, 6_000));
+    // The smallest round trip outlives the record.
+    c.feed(Down, Segment { ack: 1_100, ..data(7_400, 100) }).wait(7 * MS);
+    c.feed(Down, Segment { ack: 1_100, ..data(7_300, 100) });
+    c.feed(Down, Segment { ack: 1_100, ..data(7_600, 100) }).wait(5 * MS);
+    c.feed(Down, Segment { ack: 1_100, ..data(7_500, 100) });
+    let down = c.down();
+    assert_eq!((down.retransmitted, down.out_of_order), (1, 1));
+}
+
+#[test]
 fn the_same_packet_twice_is_a_duplicate() {
     let mut c = opened();
     let with_id = |seq, ip_id| Segment { ip_id: Some(ip_id), ..data(seq, 100) };
