@@ -18,6 +18,8 @@ pub(super) struct Hole {
     pub(super) ip_id: u16,
     /// The peer acknowledged all of it: it did pass, but wasn't captured.
     pub(super) acked: bool,
+    /// It appeared while the capture lost packets.
+    pub(super) suspect: bool,
 }
 
 /// The holes of one direction, oldest first.

@@ -178,7 +178,7 @@ impl TcpState {
     /// Something is missing in front of this segment.
     fn gap(&mut self, way: Way, piece: &Piece, details: &mut Details) {
         let (side, peer) = self.pair(way);
-        let start = side.expected;
+        let (start, since_us) = (side.expected, side.last_data_us);
         let acked =
             if peer.bits & bit::ACKED != 0 { distance(peer.acked, start).max(0) } else { 0 };
         let len = piece.seq.wrapping_sub(start);
@@ -190,7 +190,8 @@ impl TcpState {
             return;
         }
         let acked = acked.unsigned_abs();
-        let suspect = details.was_losing(piece.time_us(), piece.time_ns);
+        // What is missing was sent between the last segment and this one.
+        let suspect = details.was_losing(since_us, piece.time_us(), piece.time_ns);
         let Some(detail) = details.obtain(&mut self.detail) else {
             self.lacking = true;
             return;
@@ -206,6 +207,7 @@ impl TcpState {
             tsval: piece.tsval.unwrap_or(0) as u16,
             ip_id: piece.ip_id,
             acked: acked >= len,
+            suspect,
         }));
         self.sides[way.index()].bits |= bit::HOLES;
     }
@@ -265,7 +267,9 @@ impl TcpState {
             Sent::After => false,
             Sent::Unknown => age_us < threshold_us,
         };
-        if details.was_losing(hole.at_us, piece.time_ns) || hole.acked && late {
+        // A loss may have become known since.
+        let suspect = hole.suspect || details.was_losing(hole.at_us, hole.at_us, piece.time_ns);
+        if suspect || hole.acked && late {
             if let Some(detail) = details.get(self.detail) {
                 detail.sides[way.index()].counts.suspect_fills += 1;
             }

@@ -424,6 +424,20 @@ fn gaps_of_a_losing_capture_are_marked_and_their_fills_not_counted() {
 }
 
 #[test]
+fn a_gap_is_marked_when_the_loss_ended_before_the_segment_behind_it() {
+    let mut c = opened();
+    c.data(1_000, 100).wait(MS);
+    // The ring was full for 2 ms; the first segment that found room came later.
+    c.details.note_capture_loss(c.now_ns, c.now_ns + 2 * MS);
+    c.wait(5 * MS).data(1_200, 100).wait(MS).data(1_400, 100).wait(MS).data(1_300, 100);
+    let up = c.up();
+    assert_eq!((up.suspect_gaps, up.gaps, up.out_of_order), (1, 1, 1));
+    c.data(1_100, 100);
+    let up = c.up();
+    assert_eq!((up.suspect_fills, up.out_of_order), (1, 0));
+}
+
+#[test]
 fn a_byte_against_a_closed_window_counts_once_whether_taken_or_not() {
     for taken in [0, 1] {
         let mut c = opened();
