@@ -148,7 +148,7 @@ fn a_clean_link_has_no_retransmission_that_the_kernels_do_not_know_of() {
                 assert!(ended.log.contains(", 0 dropped by the kernel"), "{what}: {}", ended.log);
                 let totals = totals(&ended);
                 let count = |name: &str| totals.get(name).copied().unwrap_or(0);
-                let data = CONNECTIONS as u64 * 2 * TRANSFER_BYTES as u64;
+                let data = u64::from(CONNECTIONS) * 2 * TRANSFER_BYTES as u64;
                 assert!(count("packets") > data / 1448, "{what}: {totals:?}");
                 assert!(count("retransmitted") <= again, "{what}, kernels {again}: {totals:?}");
                 for name in ["out_of_order", "duplicates", "gaps", "unseen_bytes", "lacking"] {
