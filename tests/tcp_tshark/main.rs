@@ -23,7 +23,7 @@ use common::{folder, records, replay};
 use flowtable::Way::{self, Down, Up};
 use generator::{Plan, Random, Truth, play};
 use judge::{Analysis, Conversation, Judged, Own, Verdict, judge};
-use scripts::{Script, scripts};
+use scripts::{Script, classes, scripts};
 use wire::MS;
 
 /// Like the plans of the engine's own tests, with everything by chance.
@@ -123,6 +123,7 @@ impl Counts {
     }
 
     fn assert_bounds(&self) {
+        eprintln!("{self:?}");
         let again = self.agreed_again + self.again_called_late;
         assert!(self.agreed_again > 200 && self.agreed_late > 60, "{self:?}");
         assert!(self.again_called_late * 3 < again, "{self:?}");
@@ -188,6 +189,19 @@ fn a_few_packets_show_who_is_right() {
         assert_eq!(sum("window probes", Down, "zero_window_us"), 850_000);
         assert_eq!(sum("ports used again", Down, "server_nw_latency_ms"), 10);
     }
+}
+
+#[test]
+fn every_metric_and_every_class_is_in_the_documentation() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tcp-metrics.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    for field in export::TCP_FIELDS {
+        let row = format!("| `{}` | `{}` | ", field.name, field.column);
+        assert!(text.contains(&row), "{row}");
+    }
+    let headings = text.lines().filter(|line| line.starts_with("### ")).count();
+    // Two classes have two cases each.
+    assert_eq!(headings, classes().len() - 2);
 }
 
 #[test]

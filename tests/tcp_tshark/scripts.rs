@@ -158,7 +158,7 @@ fn agreements() -> Vec<Case> {
 }
 
 /// One for each class of `docs/tcp-metrics.md`.
-fn classes() -> Vec<Case> {
+pub fn classes() -> Vec<Case> {
     let mut crossing = Script(Vec::new());
     crossing.at(0, Up, OPENING).at(2, Down, Segment { seq: 6_999, ..OPENING });
     crossing.at(10, Up, Segment { ack: 7_000, flags: SYN | ACK, ..OPENING });
