@@ -49,6 +49,8 @@ pub type Conversation = Vec<(Way, Segment)>;
 pub struct Own {
     pub way: Way,
     pub verdict: Verdict,
+    pub fast: bool,
+    pub needless: bool,
     pub gap: bool,
     pub dup_ack: bool,
     pub zero_window: bool,
@@ -203,6 +205,8 @@ impl Follower {
         self.packets.push(Own {
             way,
             verdict: verdict(&metrics),
+            fast: metrics.retransmitted_fast > 0,
+            needless: metrics.retransmitted_needless > 0,
             gap: metrics.gaps > 0,
             dup_ack: metrics.dup_acks > 0,
             zero_window: metrics.zero_windows > 0,

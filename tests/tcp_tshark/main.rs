@@ -54,8 +54,15 @@ fn plan(seed: u64) -> Plan {
 
 #[test]
 fn generated_conversations_differ_in_listed_classes_only() {
-    for (seeds, snap) in [(0..60, 128), (100..130, 65_535)] {
-        let plans: Vec<_> = seeds.map(plan).collect();
+    for (seeds, snap) in [(0..60, 128), (100..130, 65_535), (200..230, 64)] {
+        // What is cut off at 64 bytes would be options.
+        let bare = snap == 64;
+        let cut = |plan: Plan| Plan {
+            sack: plan.sack && !bare,
+            timestamps: plan.timestamps && !bare,
+            ..plan
+        };
+        let plans: Vec<_> = seeds.map(plan).map(cut).collect();
         let captures: Vec<_> = plans.iter().map(|plan| play(*plan)).collect();
         let conversations: Vec<Conversation> = captures
             .iter()
@@ -68,6 +75,7 @@ fn generated_conversations_differ_in_listed_classes_only() {
             for (seen, (ours, theirs)) in capture.seen.iter().zip(packets) {
                 let all = (ours.verdict, theirs.verdict(), seen.truth);
                 counts.note(all, &format!("{seen:?}, {:?}", plans[n]));
+                counts.note_cause(ours, theirs);
                 counts.note_dup_ack(ours, theirs, &format!("{seen:?}, {:?}", plans[n]));
             }
             assert_figures(&judged, n, &plans[n]);
@@ -92,6 +100,11 @@ struct Counts {
     dup_acks_of_nothing: u32,
     /// Class 4.
     dup_acks_with_sack: u32,
+    agreed_needless: u32,
+    needless_differ: u32,
+    agreed_fast: u32,
+    /// Class 10.
+    fast_differ: u32,
 }
 
 impl Counts {
@@ -112,6 +125,22 @@ impl Counts {
         *place += 1;
     }
 
+    /// Of what both take for sent again: why.
+    fn note_cause(&mut self, ours: &Own, theirs: &Analysis) {
+        let differ = |agreed: &mut u32, differ: &mut u32, ours: bool, theirs: bool| {
+            *agreed += u32::from(ours && theirs);
+            *differ += u32::from(ours != theirs);
+        };
+        if ours.verdict == Verdict::Again && theirs.verdict() == Verdict::Again {
+            let spurious = theirs.has("spurious_retransmission");
+            differ(&mut self.agreed_needless, &mut self.needless_differ, ours.needless, spurious);
+            // What is spurious is not called fast as well.
+            let fast = theirs.has("fast_retransmission");
+            let own_fast = ours.fast && !ours.needless;
+            differ(&mut self.agreed_fast, &mut self.fast_differ, own_fast, fast);
+        }
+    }
+
     fn note_dup_ack(&mut self, ours: &Own, theirs: &Analysis, what: &str) {
         match (ours.dup_ack, theirs.has("duplicate_ack")) {
             (false, false) => {}
@@ -123,11 +152,12 @@ impl Counts {
     }
 
     fn assert_bounds(&self) {
-        eprintln!("{self:?}");
         let again = self.agreed_again + self.again_called_late;
         assert!(self.agreed_again > 200 && self.agreed_late > 60, "{self:?}");
         assert!(self.again_called_late * 3 < again, "{self:?}");
         assert!(self.copies < 100, "{self:?}");
+        assert!(self.needless_differ * 100 <= self.agreed_needless, "{self:?}");
+        assert!(self.fast_differ * 5 < self.agreed_fast.max(10), "{self:?}");
         assert!(self.wrong * 100 < again + self.agreed_late, "{self:?}");
         assert!(self.dup_acks > 2000 && self.dup_acks_of_nothing * 10 < self.dup_acks, "{self:?}");
         assert!(self.dup_acks_with_sack * 100 < self.dup_acks, "{self:?}");
@@ -185,6 +215,9 @@ fn a_few_packets_show_who_is_right() {
         assert_eq!(sum("missing in the middle", Up, "unseen_bytes"), 200);
         assert_eq!(sum("joined when sent again", Up, "unseen_bytes"), 0);
         assert_eq!(sum("sent again after a timeout", Up, "retransmitted_timeout"), 1);
+        assert_eq!(sum("fast, but not at once", Up, "retransmitted_fast"), 1);
+        let mut theirs = judged.theirs.iter().flatten();
+        assert!(!theirs.any(|theirs| theirs.has("fast_retransmission")));
         assert_eq!(sum("needless", Up, "retransmitted_needless"), 1);
         assert_eq!(sum("window probes", Down, "zero_window_us"), 850_000);
         assert_eq!(sum("ports used again", Down, "server_nw_latency_ms"), 10);

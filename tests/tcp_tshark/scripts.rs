@@ -247,6 +247,17 @@ pub fn classes() -> Vec<Case> {
             },
             ("- - - - - - - - -", "- - - - - alive - alive -"),
         ),
+        case(
+            "fast, but not at once",
+            |s| {
+                for (ms, seq) in [(30, 1_000), (31, 1_100), (32, 1_200), (33, 1_300), (34, 1_400)] {
+                    s.data(ms, seq, 100, 0);
+                }
+                s.ack(50, 1_100, 500).ack(52, 1_100, 500).ack(53, 1_100, 500).ack(54, 1_100, 500);
+                s.data(80, 1_100, 100, 0).ack(100, 1_500, 500);
+            },
+            ("- - - - - - - - - dup dup dup again -", "- - - - - - - - - dup dup dup again -"),
+        ),
         Case {
             name: "both open at once",
             packets: crossing.0,

@@ -116,7 +116,7 @@ pub(super) enum Closing {
 impl TcpState {
     /// Takes in a segment that was sent in direction `way`. Segments come in capture order; those
     /// of one conversation always with the same `details`.
-    #[inline]
+    #[inline(always)]
     pub fn update(&mut self, way: Way, segment: &Segment, details: &mut Details) {
         let side = &self.sides[way.index()];
         if segment.flags & (FIN | SYN | RST | ACK) != ACK
