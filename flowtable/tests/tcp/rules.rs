@@ -349,7 +349,8 @@ fn a_slow_handshake_does_not_make_what_is_sent_again_out_of_order() {
     c.feed(Up, syn(999, None)).wait(15 * MS).feed(Down, syn_ack(6_999, 1_000, None));
     c.feed(Up, Segment { seq: 1_000, ..ack_of(7_000) });
     c.data(1_000, 100).wait(6 * MS).feed(Down, Segment { ack: 1_100, ..data(7_000, 100) });
-    c.feed(Down, Segment { ack: 1_100, ..data(7_200, 100) }).wait(7 * MS);
+    let told = Segment { seq: 1_100, ack: 7_100, ..ack_of(0) };
+    c.feed(Down, Segment { ack: 1_100, ..data(7_200, 100) }).feed(Up, told).wait(7 * MS);
     c.feed(Down, Segment { ack: 1_100, ..data(7_100, 100) });
     let down = c.down();
     assert_eq!((down.retransmitted, down.out_of_order, down.rtt.min_us), (1, 0, 6_000));
@@ -360,6 +361,22 @@ fn a_slow_handshake_does_not_make_what_is_sent_again_out_of_order() {
     c.feed(Down, Segment { ack: 1_100, ..data(7_500, 100) });
     let down = c.down();
     assert_eq!((down.retransmitted, down.out_of_order), (1, 1));
+}
+
+#[test]
+fn nothing_is_sent_again_before_the_peers_news_could_be_answered() {
+    let mut c = Conversation::default();
+    // Two kernels on one machine: the round trip is 5 µs, and another CPU overtakes.
+    let us = MS / 1000;
+    c.feed(Up, syn(999, None)).wait(5 * us).feed(Down, syn_ack(6_999, 1_000, None)).wait(5 * us);
+    c.feed(Up, Segment { seq: 1_000, ..ack_of(7_000) });
+    c.data(1_000, 100).data(1_200, 100).data(1_300, 100).wait(30 * us).data(1_100, 100);
+    assert_eq!(c.up().out_of_order, 1, "nobody has told");
+    c.data(1_500, 100).wait(30 * us).ack(1_400).wait(6 * us).data(1_400, 100);
+    assert_eq!(c.up().out_of_order, 1, "told only now");
+    c.data(1_700, 100).wait(5 * us).ack(1_600).wait(20 * us).data(1_600, 100);
+    let up = c.up();
+    assert_eq!((up.out_of_order, up.retransmitted, up.lost_upstream), (0, 1, 1));
 }
 
 #[test]
