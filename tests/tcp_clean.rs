@@ -76,10 +76,10 @@ fn offloads(end: &str, on: bool) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Connections side by side, each with data up and then down. Gives how many segments both kernels
-/// sent again.
-fn transfer(peer: &Namespace, address: &str, bytes: usize) -> u64 {
-    let before = sent_again() + peer.inside(sent_again);
+/// Connections side by side, each with data up and then down. Gives what both kernels together say
+/// of it.
+fn transfer(peer: &Namespace, address: &str, bytes: usize) -> Kernel {
+    let before = [Kernel::now(), peer.inside(Kernel::now)];
     let listener = peer.inside(|| TcpListener::bind((address, PORT)).unwrap());
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -99,7 +99,11 @@ fn transfer(peer: &Namespace, address: &str, bytes: usize) -> u64 {
             });
         }
     });
-    sent_again() + peer.inside(sent_again) - before
+    let after = [Kernel::now(), peer.inside(Kernel::now)];
+    let both = |of: fn(&Kernel) -> u64| {
+        after.iter().map(of).sum::<u64>() - before.iter().map(of).sum::<u64>()
+    };
+    Kernel { again: both(|kernel| kernel.again), late: both(|kernel| kernel.late) }
 }
 
 fn echo(mut stream: TcpStream) {
@@ -108,12 +112,29 @@ fn echo(mut stream: TcpStream) {
     stream.write_all(&bytes).unwrap();
 }
 
-/// `TcpRetransSegs` of this thread's namespace.
-fn sent_again() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+/// What a kernel's TCP, in this thread's namespace, says of itself since its start.
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    /// `TcpRetransSegs`: segments sent again.
+    again: u64,
+    /// `TcpExtTCPOFOQueue`: frames received out of order.
+    late: u64,
+}
+
+impl Kernel {
+    fn now() -> Self {
+        Self {
+            again: counter("snmp", "Tcp: ", "RetransSegs"),
+            late: counter("netstat", "TcpExt: ", "TCPOFOQueue"),
+        }
+    }
+}
+
+fn counter(file: &str, prefix: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
     let [names, values] = [(); 2].map(|()| lines.next().unwrap().split(' '));
-    let (_, value) = names.zip(values).find(|(name, _)| *name == "RetransSegs").unwrap();
+    let (_, value) = names.zip(values).find(|(counter, _)| *counter == name).unwrap();
     value.parse().unwrap()
 }
 
@@ -142,7 +163,7 @@ fn a_clean_link_has_no_retransmission_that_the_kernels_do_not_know_of() {
                 let what = format!("{address}, offloads {on}, {readers} readers");
                 let options = ["-i", "va", "--buffer-size", "64", "--readers", readers];
                 let probe = Probe::capturing(options);
-                let again = transfer(&peer, address, TRANSFER_BYTES);
+                let kernels = transfer(&peer, address, TRANSFER_BYTES);
                 std::thread::sleep(ARRIVED);
                 let ended = probe.stop(Signal::SIGTERM);
                 assert!(ended.log.contains(", 0 dropped by the kernel"), "{what}: {}", ended.log);
@@ -150,11 +171,19 @@ fn a_clean_link_has_no_retransmission_that_the_kernels_do_not_know_of() {
                 let count = |name: &str| totals.get(name).copied().unwrap_or(0);
                 let data = u64::from(CONNECTIONS) * 2 * TRANSFER_BYTES as u64;
                 assert!(count("packets") > data / 1448, "{what}: {totals:?}");
-                assert!(count("retransmitted") <= again, "{what}, kernels {again}: {totals:?}");
-                for name in ["out_of_order", "duplicates", "gaps", "unseen_bytes", "lacking"] {
-                    assert_eq!(count(name), 0, "{what}: {totals:?}");
+                let what = format!("{what}, {kernels:?}: {totals:?}");
+                // What is late by more than the few µs of this round trip can be told from what is
+                // sent again by IPv4's identification alone.
+                let tells = kernels.late == 0 || !address.contains(':');
+                assert!(count("retransmitted") <= kernels.again || !tells, "{what}");
+                for name in ["duplicates", "unseen_bytes", "lacking"] {
+                    assert_eq!(count(name), 0, "{what}");
                 }
-                assert!(count("rtt_samples") > 20, "{what}: {totals:?}");
+                // A sender that changes CPUs is overtaken by itself; the receiver knows.
+                if kernels.late == 0 {
+                    assert_eq!((count("out_of_order"), count("gaps")), (0, 0), "{what}");
+                }
+                assert!(count("rtt_samples") > 20, "{what}");
             }
         }
     });
@@ -167,7 +196,7 @@ fn what_the_ring_loses_is_marked_and_not_counted_as_the_networks() {
         offloads("va", false);
         peer.inside(|| offloads("vb", false));
         let probe = Probe::capturing(TINY);
-        let mut again = 0;
+        let mut kernels = Kernel { again: 0, late: 0 };
         for round in 0..3 {
             // The handshake is seen, then the probe stands still in the middle of the data.
             let stalled = std::thread::scope(|scope| {
@@ -178,7 +207,9 @@ fn what_the_ring_loses_is_marked_and_not_counted_as_the_networks() {
                     std::thread::sleep(Duration::from_millis(60));
                     probe.signal(Signal::SIGCONT);
                 });
-                again += transfer(&peer, FAR[0], 16 << 20);
+                let more = transfer(&peer, FAR[0], 16 << 20);
+                kernels.again += more.again;
+                kernels.late += more.late;
                 stalling.join()
             });
             assert!(stalled.is_ok(), "round {round}");
@@ -190,8 +221,8 @@ fn what_the_ring_loses_is_marked_and_not_counted_as_the_networks() {
         assert!(!ended.log.contains(", 0 dropped by the kernel"), "{}", ended.log);
         assert!(count("capture_loss_gaps") > 0, "{totals:?}");
         assert!(count("unseen_bytes") > 0, "{totals:?}");
-        assert!(count("retransmitted") <= again, "kernels {again}: {totals:?}");
-        assert_eq!(count("out_of_order"), 0, "{totals:?}");
+        assert!(count("retransmitted") <= kernels.again, "{kernels:?}: {totals:?}");
+        assert!(count("out_of_order") == 0 || kernels.late > 0, "{kernels:?}: {totals:?}");
         // Hardly one that the kernel counted too late.
         assert!(count("gaps") * 50 <= count("capture_loss_gaps"), "{totals:?}");
     });
