@@ -89,12 +89,19 @@ impl Link {
         let after = [Segments::sent(), self.peer.inside(Segments::sent)];
         let ended = stopped(probe);
         let number = |sum: &str, name: &str| result["end"][sum][name].as_u64().unwrap();
+        let records = records(&ended.stdout);
+        let metric = |name: &str| {
+            records.iter().filter_map(|record| record["tcp"][name].as_u64()).sum::<u64>()
+        };
         Transfer {
+            is_ipv6: address.contains(':'),
+            retransmitted: metric("retransmitted"),
+            out_of_order: metric("out_of_order"),
             segments: [after[0].since(before[0]), after[1].since(before[1])],
             sent_bytes: number("sum_sent", "bytes"),
             received_bytes: number("sum_received", "bytes"),
             frames: frames(&ended),
-            sums: sums(&records(&ended.stdout)),
+            sums: sums(&records),
         }
     }
 }
@@ -114,16 +121,26 @@ struct Segments {
     new: u64,
     /// `TcpRetransSegs`.
     again: u64,
+    /// `TcpExtTCPOFOQueue`: received out of order.
+    late: u64,
 }
 
 impl Segments {
     /// Of this thread's namespace, since it was made.
     fn sent() -> Self {
-        Self { new: tcp_counter("OutSegs"), again: tcp_counter("RetransSegs") }
+        Self {
+            new: tcp_counter("OutSegs"),
+            again: tcp_counter("RetransSegs"),
+            late: counter("netstat", "TcpExt: ", "TCPOFOQueue"),
+        }
     }
 
     fn since(self, before: Self) -> Self {
-        Self { new: self.new - before.new, again: self.again - before.again }
+        Self {
+            new: self.new - before.new,
+            again: self.again - before.again,
+            late: self.late - before.late,
+        }
     }
 }
 
@@ -135,6 +152,10 @@ struct Transfer {
     received_bytes: u64,
     /// Entries of the ring.
     frames: u64,
+    is_ipv6: bool,
+    /// As the records' TCP metrics have it, both ways together.
+    retransmitted: u64,
+    out_of_order: u64,
     sums: Sums,
 }
 
@@ -314,6 +335,14 @@ fn assert_segments(transfer: &Transfer, packets: [u64; 2], others: u64, what: &s
     assert!(sent.contains(&packets[0]), "{what}: {} packets out, {out:?}", packets[0]);
     let came = back.new..=back.new + back.again + others;
     assert!(came.contains(&packets[1]), "{what}: {} packets in, {back:?}", packets[1]);
+    // What the kernels did not send again was not, and nothing is late that came in order. It may be
+    // late: the sender changes CPUs. What is late by more than the few µs of this round trip can
+    // be told from what is sent again by IPv4's identification alone.
+    let (again, late) = (out.again + back.again, out.late + back.late);
+    let seen = [transfer.retransmitted, transfer.out_of_order];
+    let sound = seen[0] <= again || transfer.is_ipv6 && late > 0;
+    let what = format!("{what}: {seen:?} again and late, to the kernels {again} and {late}");
+    assert!(sound && (late > 0 || seen[1] == 0), "{what}");
 }
 
 /// The data's direction: payload once, headers once a packet. At the end of a run iperf3 drops what
@@ -366,12 +395,17 @@ fn listening() -> Child {
     server
 }
 
-/// A counter of `/proc/net/snmp`, in this thread's namespace.
-fn tcp_counter(counter: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+/// A counter of TCP in this thread's namespace.
+fn tcp_counter(name: &str) -> u64 {
+    counter("snmp", "Tcp: ", name)
+}
+
+/// A counter of a file in `/proc/net`, in this thread's namespace.
+fn counter(file: &str, prefix: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
     let [names, values] = [(); 2].map(|()| lines.next().unwrap().split(' '));
-    let (_, value) = names.zip(values).find(|(name, _)| *name == counter).unwrap();
+    let (_, value) = names.zip(values).find(|(counter, _)| *counter == name).unwrap();
     value.parse().unwrap()
 }
 

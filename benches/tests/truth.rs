@@ -30,8 +30,7 @@ fn records(path: &std::path::Path) -> (u64, u64, u64) {
         local_mac: None,
         sampling,
         ids_key: 2,
-        apps: None,
-        translations: Default::default(),
+        ..Config::default()
     };
     let mut table = FlowTable::new(config).unwrap();
     let (mut packets, mut bytes, mut records) = (0, 0, 0);

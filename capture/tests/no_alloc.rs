@@ -149,8 +149,7 @@ fn table(capacity: usize) -> FlowTable {
         local_mac: None,
         sampling,
         ids_key,
-        apps: None,
-        translations: Default::default(),
+        ..flowtable::Config::default()
     };
     FlowTable::new(config).unwrap()
 }

@@ -7,7 +7,7 @@ use crate::sampling::Sampling;
 use crate::translate::Translations;
 
 /// Settings of one table, fixed for its life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Most conversations held at once, at least 1.
     pub capacity: usize,

@@ -65,7 +65,7 @@ const IGNORED: usize = usize::MAX - 1;
 
 impl FlowTable {
     /// Reserves memory for `config.capacity` conversations, committed as they come: about 150 bytes
-    /// each, 320 for TCP.
+    /// each, 340 for TCP.
     ///
     /// # Errors
     /// The kernel's refusal to map, or a capacity over 2³¹.

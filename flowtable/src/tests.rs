@@ -1,5 +1,7 @@
 //! The table's rules, on packets written out by hand.
 
+mod tcp;
+
 use decode::Packet;
 use proptest::prelude::*;
 
@@ -23,8 +25,7 @@ fn table(capacity: usize) -> FlowTable {
         local_mac,
         sampling,
         ids_key: 8,
-        apps: None,
-        translations: Default::default(),
+        ..Config::default()
     })
     .unwrap()
 }
@@ -261,8 +262,7 @@ fn unsampled_flows_touch_no_table_and_are_counted() {
         local_mac: None,
         sampling,
         ids_key: 2,
-        apps: None,
-        translations: Default::default(),
+        ..Config::default()
     };
     let mut table = FlowTable::new(config).unwrap();
     let flows: Vec<Packet> = (0..4000).map(|to| out(to, 1, 0)).collect();
@@ -284,8 +284,7 @@ fn a_direction_that_sampling_leaves_out_was_seen_all_the_same() {
         local_mac: None,
         sampling,
         ids_key: 2,
-        apps: None,
-        translations: Default::default(),
+        ..Config::default()
     };
     let mut table = FlowTable::new(config).unwrap();
     let there: Vec<Packet> = (0..1000).map(|to| out(to, 17, 0)).collect();

@@ -98,7 +98,7 @@ fn capture(
             reader.hand_over();
             handed_over = Instant::now();
         }
-        watch.statistics(source, reader, now)?;
+        watch.statistics(source, reader, clock)?;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ fn drain(
     let look_every = (source.blocks() / LOSS_LOOKS_PER_RING).max(1);
     for taken in 0..source.blocks() {
         if taken % look_every == look_every - 1 {
-            losses.look(source, reader, clock.now())?;
+            losses.look(source, reader, clock)?;
         }
         let Some(mut block) = source.next_block() else { break };
         let now = clock.now();
@@ -184,18 +184,20 @@ struct Losses {
 }
 
 impl Losses {
-    /// Reads the kernel's counters; drops since the last look happened between then and now.
+    /// Reads the kernel's counters; drops since the last look happened between then and now. This
+    /// thread may lose its CPU around the reading, so a period begins before one and ends after one.
     fn look(
         &mut self,
         source: &mut Source,
         reader: &mut Reader,
-        now: Moment,
+        clock: &Clock,
     ) -> Result<RingStats, LiveError> {
+        let before_ns = clock.now().wall_ns;
         let stats = source.stats()?;
         if stats.drops > self.drops {
-            reader.note_capture_loss(self.looked_ns, now.wall_ns);
+            reader.note_capture_loss(self.looked_ns, clock.now().wall_ns);
         }
-        (self.drops, self.looked_ns) = (stats.drops, now.wall_ns);
+        (self.drops, self.looked_ns) = (stats.drops, before_ns);
         Ok(stats)
     }
 }
@@ -236,13 +238,13 @@ impl<'a> Watch<'a> {
         &mut self,
         source: &mut Source,
         reader: &mut Reader,
-        now: Moment,
+        clock: &Clock,
     ) -> Result<(), LiveError> {
         if self.read.elapsed() < STATISTICS {
             return Ok(());
         }
         self.read = Instant::now();
-        self.last = self.losses.look(source, reader, now)?;
+        self.last = self.losses.look(source, reader, clock)?;
         let last = self.last;
         self.place.offer(|| reader.counters(last));
         reader.set_local_mac(self.place.local_mac());

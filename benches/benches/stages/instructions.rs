@@ -12,9 +12,13 @@ use benches::mix::{Profile, Size};
 use decode::{Link, Packet};
 
 use crate::path::{Frames, PacketPath, generator};
+use crate::tcp;
 
 const PACKETS: u64 = 20_000;
-const STAGES: [&str; 4] = ["parse", "table-1k", "table-100k", "table-sweep-100k"];
+/// Rounds of the last two stages, for about as many packets.
+const ROUNDS: u32 = 7;
+const STAGES: [&str; 6] =
+    ["parse", "table-1k", "table-100k", "table-sweep-100k", "udp-in-order", "tcp-in-order"];
 
 /// Without words: counts every stage. With a stage and a number of passes: runs just that.
 pub fn main(words: &[String]) -> Result<(), Box<dyn Error>> {
@@ -25,7 +29,8 @@ pub fn main(words: &[String]) -> Result<(), Box<dyn Error>> {
     writeln!(out, "{:<24}{:>24}", "stage, 60 B", "instructions a packet")?;
     for stage in STAGES {
         let (once, thrice) = (count(stage, 1)?, count(stage, 3)?);
-        let each = thrice.saturating_sub(once) as f64 / (2 * PACKETS) as f64;
+        let packets = if stage.ends_with("in-order") { tcp::packets(ROUNDS) } else { PACKETS };
+        let each = thrice.saturating_sub(once) as f64 / (2 * packets) as f64;
         writeln!(out, "{stage:<24}{each:>24.1}")?;
     }
     Ok(())
@@ -49,6 +54,13 @@ fn count(stage: &str, passes: u32) -> Result<u64, Box<dyn Error>> {
 }
 
 fn run(stage: &str, passes: u32) -> Result<(), Box<dyn Error>> {
+    if let Some(protocol) = tcp::Protocol::of(stage) {
+        let mut segments = tcp::Segments::new(protocol, ROUNDS)?;
+        for _ in 0..passes {
+            segments.pass();
+        }
+        return Ok(());
+    }
     let conversations = if stage == "table-1k" { 1000 } else { 100_000 };
     let mut source = generator(conversations, Size::Fixed(60), Profile::Uniform);
     let frames = Frames::generate(&mut source, PACKETS);

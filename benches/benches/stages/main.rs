@@ -9,6 +9,7 @@
 mod encode;
 mod instructions;
 mod path;
+mod tcp;
 mod two_readers;
 
 use std::hint::black_box;
@@ -43,6 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     file_stages(&mut report, packets)?;
     parse_stages(&mut report, packets)?;
     table_stages(&mut report, packets)?;
+    tcp_stages(&mut report, packets)?;
     expiry_stages(&mut report, packets)?;
     encode_stages(&mut report)?;
     if report.wants(two_readers::NAME) {
@@ -158,6 +160,21 @@ fn table_stages(report: &mut Report, packets: u64) -> io::Result<()> {
             }
             packets
         })?;
+    }
+    Ok(())
+}
+
+/// What TCP metrics add to plain counting.
+fn tcp_stages(report: &mut Report, packets: u64) -> io::Result<()> {
+    for (name, protocol) in [
+        ("parse + table, UDP like the next", tcp::Protocol::Udp),
+        ("parse + table, TCP in order", tcp::Protocol::Tcp),
+    ] {
+        if report.wants(name) {
+            let rounds = (packets / tcp::packets(1)).min(100) as u32;
+            let mut segments = tcp::Segments::new(protocol, rounds)?;
+            report.stage(name, || segments.pass())?;
+        }
     }
     Ok(())
 }

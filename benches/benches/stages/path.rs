@@ -79,8 +79,7 @@ impl PacketPath {
             local_mac: None,
             sampling: Sampling::new(1),
             ids_key: 1,
-            apps: None,
-            translations: Default::default(),
+            ..Config::default()
         })?;
         Ok(PacketPath { table, frames: 0, records: 0 })
     }

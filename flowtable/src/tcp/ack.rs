@@ -21,7 +21,7 @@ impl TcpState {
         let moved = distance(segment.ack, side.acked);
         if moved == 0 && side.bits & bit::ACKED != 0 {
             if segment.len == 0 && peer.expected != segment.ack {
-                self.repeated_ack(way, segment);
+                self.repeated_ack(way, segment, now_us, details);
             }
             return;
         }
@@ -34,7 +34,7 @@ impl TcpState {
             self.answered(way, segment.timestamps, now_us);
         }
         if self.has(way.other(), bit::HOLES) {
-            self.acknowledge_holes(way, segment.ack, details);
+            self.acknowledge_holes(way, segment.ack, now_us, details);
         }
     }
 
@@ -88,14 +88,22 @@ impl TcpState {
         let sample_us = elapsed_us(now_us, peer.probe_us);
         peer.bits &= !(bit::PROBE | bit::DIRTY);
         if valid {
-            self.ledgers[way.index()].rtt.add(sample_us);
+            let ledger = &mut self.ledgers[way.index()];
+            ledger.rtt.add(sample_us);
+            let least_us = ledger.least_rtt_us.wrapping_sub(1).min(sample_us.max(1) - 1);
+            ledger.least_rtt_us = least_us + 1;
         }
     }
 
     /// RFC 5681 section 2: no data, nothing new, the same window, and something outstanding. With
     /// SACK the window may differ (RFC 6675 section 2).
     #[inline(never)]
-    fn repeated_ack(&mut self, way: Way, segment: &Segment) {
+    fn repeated_ack(&mut self, way: Way, segment: &Segment, now_us: u32, details: &mut Details) {
+        if self.has(way.other(), bit::HOLES)
+            && let Some(detail) = details.get(self.detail)
+        {
+            detail.sides[way.other().index()].holes.told(now_us);
+        }
         let (side, peer) = self.pair(way);
         let outstanding = peer.bits & bit::SEEN != 0 && distance(peer.expected, segment.ack) > 0;
         let same_window = segment.window == side.window || segment.sack.is_some();
@@ -111,9 +119,10 @@ impl TcpState {
 
     /// Holes that the receiver doesn't have: their bytes passed, but were not captured.
     #[inline(never)]
-    fn acknowledge_holes(&mut self, way: Way, ack: u32, details: &mut Details) {
+    fn acknowledge_holes(&mut self, way: Way, ack: u32, now_us: u32, details: &mut Details) {
         let Some(detail) = details.get(self.detail) else { return };
         let other = &mut detail.sides[way.other().index()];
+        other.holes.told(now_us);
         for hole in other.holes.as_mut_slice() {
             if !hole.acked && distance(ack, hole.end) >= 0 {
                 hole.acked = true;

@@ -9,6 +9,9 @@ use super::number::distance;
 
 /// How long a period of capture loss is remembered after its end.
 const LOSS_MEMORY_NS: u64 = 600_000_000_000;
+/// Periods remembered. A ring that flaps between full and not full makes up to four while it is
+/// read once round.
+const LOSS_PERIODS: usize = 8;
 
 /// Both ways of one connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,8 +77,8 @@ pub struct Details {
     slab: Slab<Detail>,
     free: Vec<u32>,
     refused: u64,
-    /// Start and end of the latest period in which the capture lost packets, ns.
-    loss_ns: Option<(u64, u64)>,
+    /// Start and end of the latest periods in which the capture lost packets, ns, newest first.
+    loss_ns: [Option<(u64, u64)>; LOSS_PERIODS],
 }
 
 impl Details {
@@ -94,7 +97,7 @@ impl Details {
             slab: Slab::with_capacity(capacity)?,
             free: Vec::with_capacity(capacity),
             refused: 0,
-            loss_ns: None,
+            loss_ns: [None; LOSS_PERIODS],
         })
     }
 
@@ -115,20 +118,24 @@ impl Details {
     ///
     /// Losses are usually learnt of about a second late; while they go on, `to_ns` may lie ahead.
     pub fn note_capture_loss(&mut self, from_ns: u64, to_ns: u64) {
-        self.loss_ns = Some(match self.loss_ns {
-            Some((from, to)) if from <= to_ns && from_ns <= to => {
-                (from.min(from_ns), to.max(to_ns))
+        match &mut self.loss_ns[0] {
+            Some((from, to)) if *from <= to_ns && from_ns <= *to => {
+                (*from, *to) = ((*from).min(from_ns), (*to).max(to_ns));
             }
-            _ => (from_ns, to_ns),
-        });
+            _ => {
+                self.loss_ns.rotate_right(1);
+                self.loss_ns[0] = Some((from_ns, to_ns));
+            }
+        }
     }
 
-    /// Whether the capture was losing at `at_us`, a packet time shortly before `now_ns`.
-    pub(super) fn was_losing(&self, at_us: u32, now_ns: u64) -> bool {
-        self.loss_ns.is_some_and(|(from_ns, to_ns)| {
+    /// Whether the capture was losing at some time from `since_us` to `at_us`, packet times shortly
+    /// before `now_ns`.
+    pub(super) fn was_losing(&self, since_us: u32, at_us: u32, now_ns: u64) -> bool {
+        self.loss_ns.iter().flatten().any(|&(from_ns, to_ns)| {
             now_ns.saturating_sub(to_ns) < LOSS_MEMORY_NS
                 && distance(at_us, (from_ns / 1000) as u32) >= 0
-                && distance(at_us, (to_ns / 1000) as u32) <= 0
+                && distance(since_us, (to_ns / 1000) as u32) <= 0
         })
     }
 
@@ -204,9 +211,20 @@ mod tests {
         let mut details = Details::with_capacity(1).unwrap();
         details.note_capture_loss(1_000_000, 2_000_000);
         details.note_capture_loss(2_000_000, 3_000_000);
-        assert!(details.was_losing(1_500, 4_000_000));
-        assert!(details.was_losing(3_000, 4_000_000));
-        assert!(!details.was_losing(3_001, 4_000_000));
-        assert!(!details.was_losing(999, 4_000_000));
+        let was_losing = |at_us| details.was_losing(at_us, at_us, 4_000_000);
+        assert!(was_losing(1_500) && was_losing(3_000));
+        assert!(!was_losing(3_001) && !was_losing(999));
+    }
+
+    #[test]
+    fn a_loss_between_two_packets_counts_and_older_periods_are_not_forgotten_at_once() {
+        let mut details = Details::with_capacity(1).unwrap();
+        for period in 0..9 {
+            let from_ns = 1_000_000 + period * 10_000_000;
+            details.note_capture_loss(from_ns, from_ns + 1_000_000);
+        }
+        assert!(details.was_losing(10_500, 12_500, 99_000_000));
+        assert!(!details.was_losing(12_500, 13_000, 99_000_000));
+        assert!(!details.was_losing(1_000, 2_000, 99_000_000), "the ninth but last");
     }
 }

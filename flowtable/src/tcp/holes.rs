@@ -18,6 +18,11 @@ pub(super) struct Hole {
     pub(super) ip_id: u16,
     /// The peer acknowledged all of it: it did pass, but wasn't captured.
     pub(super) acked: bool,
+    /// It appeared while the capture lost packets.
+    pub(super) suspect: bool,
+    /// When the peer first acknowledged anything since, µs: news of the hole on its way to the
+    /// sender. 0 for not yet.
+    pub(super) told_us: u32,
 }
 
 /// The holes of one direction, oldest first.
@@ -34,6 +39,13 @@ impl Holes {
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [Hole] {
         self.list.get_mut(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The peer has sent an acknowledgment, which tells of all holes there are.
+    pub(super) fn told(&mut self, now_us: u32) {
+        for hole in self.as_mut_slice().iter_mut().filter(|hole| hole.told_us == 0) {
+            hole.told_us = now_us.max(1);
+        }
     }
 
     pub(super) fn clear(&mut self) {

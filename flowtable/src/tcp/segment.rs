@@ -42,7 +42,7 @@ impl Segment {
     ///
     /// `gso_size` is the payload size of the merged segments as the kernel gave it, 0 if it gave
     /// none; then equal shares are assumed. Options are read as far as they were captured.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn new(packet: &Packet, data: &[u8], time_ns: u64, gso_size: u16) -> Option<Self> {
         if packet.protocol != TCP || packet.l4_header_len == 0 {

@@ -9,8 +9,12 @@ use super::number::{FAR, distance, elapsed_us};
 use super::state::{Side, TcpState, bit};
 use crate::Way;
 
-/// Age at which a filled hole was a loss, when there is no handshake to tell.
+/// Age at which a filled hole was a loss, when there is no round trip to tell.
 const DEFAULT_THRESHOLD_US: u32 = 3_000;
+
+/// No sender sends again sooner after it was told, even on the same machine: there a handshake is
+/// answered within 5 µs, but data that another CPU overtook comes as late as 6 µs after the news.
+const MIN_REACTION_US: u32 = 20;
 
 /// Longest gap across which the low half of a timestamp still says which came first.
 const TSVAL_HORIZON_US: u32 = 10_000_000;
@@ -178,7 +182,7 @@ impl TcpState {
     /// Something is missing in front of this segment.
     fn gap(&mut self, way: Way, piece: &Piece, details: &mut Details) {
         let (side, peer) = self.pair(way);
-        let start = side.expected;
+        let (start, since_us) = (side.expected, side.last_data_us);
         let acked =
             if peer.bits & bit::ACKED != 0 { distance(peer.acked, start).max(0) } else { 0 };
         let len = piece.seq.wrapping_sub(start);
@@ -190,7 +194,8 @@ impl TcpState {
             return;
         }
         let acked = acked.unsigned_abs();
-        let suspect = details.was_losing(piece.time_us(), piece.time_ns);
+        // What is missing was sent between the last segment and this one.
+        let suspect = details.was_losing(since_us, piece.time_us(), piece.time_ns);
         let Some(detail) = details.obtain(&mut self.detail) else {
             self.lacking = true;
             return;
@@ -206,6 +211,8 @@ impl TcpState {
             tsval: piece.tsval.unwrap_or(0) as u16,
             ip_id: piece.ip_id,
             acked: acked >= len,
+            suspect,
+            told_us: 0,
         }));
         self.sides[way.index()].bits |= bit::HOLES;
     }
@@ -257,16 +264,16 @@ impl TcpState {
     /// What was missing came: late on its way, or sent again because it was lost before it got
     /// here.
     fn fill(&mut self, way: Way, piece: &Piece, hole: &Hole, details: &mut Details) {
+        let overtaken = self.is_overtaken(way, piece, hole);
         let ledger = &mut self.ledgers[way.index()];
-        let age_us = elapsed_us(piece.time_us(), hole.at_us);
-        let known = self.sides[way.index()].bits & bit::HANDSHAKE != 0;
-        let threshold_us = if known { ledger.handshake_us } else { DEFAULT_THRESHOLD_US };
         let late = match sent_relative(piece, hole.tsval, hole.ip_id, hole.at_us) {
             Sent::Before => true,
             Sent::After => false,
-            Sent::Unknown => age_us < threshold_us,
+            Sent::Unknown => overtaken,
         };
-        if details.was_losing(hole.at_us, piece.time_ns) || hole.acked && late {
+        // A loss may have become known since.
+        let suspect = hole.suspect || details.was_losing(hole.at_us, hole.at_us, piece.time_ns);
+        if suspect || hole.acked && late {
             if let Some(detail) = details.get(self.detail) {
                 detail.sides[way.index()].counts.suspect_fills += 1;
             }
@@ -281,6 +288,28 @@ impl TcpState {
             }
         } else {
             self.retransmitted(way, piece, Some(hole), details);
+        }
+    }
+}
+
+impl TcpState {
+    /// Whether what fills a hole comes too soon to have been sent again. That takes a round trip
+    /// of the sender's side from when the peer told of the hole. The handshake's is one (spec 11.4),
+    /// but may have been slow: the smallest counts. Before any news, only a timeout can have made
+    /// the sender send again.
+    fn is_overtaken(&self, way: Way, piece: &Piece, hole: &Hole) -> bool {
+        let ledger = &self.ledgers[way.index()];
+        let handshake_us = self.has(way, bit::HANDSHAKE).then_some(ledger.handshake_us);
+        let least_us = (ledger.least_rtt_us > 0).then_some(ledger.least_rtt_us);
+        let round_trip_us = handshake_us.into_iter().chain(least_us).min();
+        match round_trip_us {
+            Some(us) if hole.told_us != 0 => {
+                elapsed_us(piece.time_us(), hole.told_us) < us.max(MIN_REACTION_US)
+            }
+            _ => {
+                let least_us = round_trip_us.unwrap_or(0).max(DEFAULT_THRESHOLD_US);
+                elapsed_us(piece.time_us(), hole.at_us) < least_us
+            }
         }
     }
 }

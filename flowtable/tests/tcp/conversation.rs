@@ -3,16 +3,7 @@
 use flowtable::Way;
 use flowtable::tcp::{Details, Ending, FirstPayload, Segment, TcpMetrics, TcpState};
 
-/// One millisecond in ns.
-pub const MS: u64 = 1_000_000;
-/// Some moment, so that nothing starts at 0.
-pub const START_NS: u64 = 1_764_000_000_000_000_000;
-
-pub const FIN: u8 = 0x01;
-pub const SYN: u8 = 0x02;
-pub const RST: u8 = 0x04;
-pub const PSH: u8 = 0x08;
-pub const ACK: u8 = 0x10;
+pub use crate::wire::{ACK, FIN, MS, PSH, RST, START_NS, SYN};
 
 pub struct Conversation {
     pub state: TcpState,

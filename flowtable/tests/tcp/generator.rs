@@ -11,7 +11,7 @@ use std::collections::BinaryHeap;
 use flowtable::Way;
 use flowtable::tcp::{SackBlock, SackBlocks, Segment, SynOptions, Timestamps};
 
-use crate::conversation::{ACK, FIN, MS, PSH, START_NS, SYN};
+use crate::wire::{ACK, FIN, MS, PSH, START_NS, SYN};
 
 /// How a conversation is made. Probabilities are in 1/1000.
 #[derive(Clone, Copy, Debug)]

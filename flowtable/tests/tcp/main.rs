@@ -7,4 +7,6 @@ mod conversation;
 mod generator;
 mod properties;
 mod rules;
+mod table;
 mod truth;
+mod wire;

@@ -8,8 +8,8 @@ use flowtable::tcp::{
 };
 use proptest::prelude::*;
 
-use crate::conversation::{ACK, FIN, RST, START_NS, SYN};
 use crate::generator::{self, Plan, Seen};
+use crate::wire::{self, ACK, FIN, RST, START_NS, SYN};
 
 /// Any segment of a small part of the sequence space, so that they meet.
 fn segment() -> impl Strategy<Value = Segment> {
@@ -130,48 +130,8 @@ fn swap_role(role: Option<Role>) -> Option<Role> {
     role.map(|role| if role == Role::Client { Role::Server } else { Role::Client })
 }
 
-/// Ethernet, IPv4 and TCP with options, as a sender would write them.
-fn frame(seen: &Seen) -> Vec<u8> {
-    let Seen { way, segment, .. } = seen;
-    let mut options = Vec::new();
-    if let Some(scale) = segment.syn.window_scale {
-        options.extend([1, 3, 3, scale]);
-    }
-    if let Some(Timestamps { value, echo }) = segment.timestamps {
-        options.extend([1, 1, 8, 10]);
-        options.extend(value.to_be_bytes());
-        options.extend(echo.to_be_bytes());
-    }
-    let room = (40 - options.len() - 4) / 8;
-    if let Some(sack) = segment.sack {
-        let blocks = &sack.as_slice()[..room.min(sack.as_slice().len())];
-        options.extend([1, 1, 5, 2 + 8 * blocks.len() as u8]);
-        for block in blocks {
-            options.extend(block.left.to_be_bytes());
-            options.extend(block.right.to_be_bytes());
-        }
-    }
-    let header_len = 20 + options.len();
-    let total_len = (20 + header_len + segment.len as usize) as u16;
-    let mut frame = vec![0; 12];
-    frame.extend([8, 0, 0x45, 0]);
-    frame.extend(total_len.to_be_bytes());
-    frame.extend(segment.ip_id.unwrap_or(0).to_be_bytes());
-    frame.extend([0x40, 0, 64, 6, 0, 0]);
-    let (own, peer) = if *way == Way::Up { (1, 2) } else { (2, 1) };
-    frame.extend([10, 0, 0, own, 10, 0, 0, peer, 0, own, 0, peer]);
-    frame.extend(segment.seq.to_be_bytes());
-    frame.extend(segment.ack.to_be_bytes());
-    frame.extend([(header_len as u8 / 4) << 4, segment.flags]);
-    frame.extend(segment.window.to_be_bytes());
-    frame.extend([0; 4]);
-    frame.extend(options);
-    frame.resize(frame.len() + segment.len as usize, b'x');
-    frame
-}
-
 fn parsed(seen: &Seen, snap: usize) -> (Way, Segment) {
-    let whole = frame(seen);
+    let whole = wire::frame(seen.way, &seen.segment, 0);
     let data = whole.get(..snap).unwrap_or(&whole);
     let frame = Frame { data, wire_len: whole.len() as u32, ..Frame::default() };
     let mut packet = Packet::default();

@@ -343,6 +343,43 @@ fn the_timestamp_outweighs_the_age_of_a_hole() {
 }
 
 #[test]
+fn a_slow_handshake_does_not_make_what_is_sent_again_out_of_order() {
+    let mut c = Conversation::default();
+    // The handshake took 15 ms, later the network takes 6.
+    c.feed(Up, syn(999, None)).wait(15 * MS).feed(Down, syn_ack(6_999, 1_000, None));
+    c.feed(Up, Segment { seq: 1_000, ..ack_of(7_000) });
+    c.data(1_000, 100).wait(6 * MS).feed(Down, Segment { ack: 1_100, ..data(7_000, 100) });
+    let told = Segment { seq: 1_100, ack: 7_100, ..ack_of(0) };
+    c.feed(Down, Segment { ack: 1_100, ..data(7_200, 100) }).feed(Up, told).wait(7 * MS);
+    c.feed(Down, Segment { ack: 1_100, ..data(7_100, 100) });
+    let down = c.down();
+    assert_eq!((down.retransmitted, down.out_of_order, down.rtt.min_us), (1, 0, 6_000));
+    // The smallest round trip outlives the record.
+    c.feed(Down, Segment { ack: 1_100, ..data(7_400, 100) }).wait(7 * MS);
+    c.feed(Down, Segment { ack: 1_100, ..data(7_300, 100) });
+    c.feed(Down, Segment { ack: 1_100, ..data(7_600, 100) }).wait(5 * MS);
+    c.feed(Down, Segment { ack: 1_100, ..data(7_500, 100) });
+    let down = c.down();
+    assert_eq!((down.retransmitted, down.out_of_order), (1, 1));
+}
+
+#[test]
+fn nothing_is_sent_again_before_the_peers_news_could_be_answered() {
+    let mut c = Conversation::default();
+    // Two kernels on one machine: the round trip is 5 µs, and another CPU overtakes.
+    let us = MS / 1000;
+    c.feed(Up, syn(999, None)).wait(5 * us).feed(Down, syn_ack(6_999, 1_000, None)).wait(5 * us);
+    c.feed(Up, Segment { seq: 1_000, ..ack_of(7_000) });
+    c.data(1_000, 100).data(1_200, 100).data(1_300, 100).wait(30 * us).data(1_100, 100);
+    assert_eq!(c.up().out_of_order, 1, "nobody has told");
+    c.data(1_500, 100).wait(30 * us).ack(1_400).wait(6 * us).data(1_400, 100);
+    assert_eq!(c.up().out_of_order, 1, "told only now");
+    c.data(1_700, 100).wait(5 * us).ack(1_600).wait(20 * us).data(1_600, 100);
+    let up = c.up();
+    assert_eq!((up.out_of_order, up.retransmitted, up.lost_upstream), (0, 1, 1));
+}
+
+#[test]
 fn the_same_packet_twice_is_a_duplicate() {
     let mut c = opened();
     let with_id = |seq, ip_id| Segment { ip_id: Some(ip_id), ..data(seq, 100) };
@@ -401,6 +438,20 @@ fn gaps_of_a_losing_capture_are_marked_and_their_fills_not_counted() {
     let up = c.up();
     assert_eq!((up.suspect_gaps, up.gaps, up.suspect_fills), (1, 0, 1));
     assert_eq!((up.retransmitted, up.out_of_order), (0, 0));
+}
+
+#[test]
+fn a_gap_is_marked_when_the_loss_ended_before_the_segment_behind_it() {
+    let mut c = opened();
+    c.data(1_000, 100).wait(MS);
+    // The ring was full for 2 ms; the first segment that found room came later.
+    c.details.note_capture_loss(c.now_ns, c.now_ns + 2 * MS);
+    c.wait(5 * MS).data(1_200, 100).wait(MS).data(1_400, 100).wait(MS).data(1_300, 100);
+    let up = c.up();
+    assert_eq!((up.suspect_gaps, up.gaps, up.out_of_order), (1, 1, 1));
+    c.data(1_100, 100);
+    let up = c.up();
+    assert_eq!((up.suspect_fills, up.out_of_order), (1, 0));
 }
 
 #[test]
