@@ -77,6 +77,16 @@ impl Hot {
         Self { addresses: key.addresses, tail, last, due, ..Self::default() }
     }
 
+    /// An entry without conversation that remembers the number of another.
+    pub(crate) fn free(link: u64) -> Self {
+        Self { addresses: [link, 0, 0, 0], ..Self::default() }
+    }
+
+    /// What [`Hot::free`] remembers.
+    pub(crate) fn link(&self) -> u64 {
+        self.addresses[0]
+    }
+
     /// Whether this entry holds the conversation of `key`.
     #[inline(always)]
     pub(crate) fn is(&self, key: &Key) -> bool {

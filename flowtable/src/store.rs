@@ -8,13 +8,15 @@ use crate::entry::{Cold, Hot, state};
 use crate::index::Index;
 use crate::key::{Hasher, Key};
 
+const NO_ENTRY: u64 = u64::MAX;
+
 /// All conversations of one table. Entry numbers are valid in both slabs.
 pub(crate) struct Store {
     pub(crate) index: Index,
     pub(crate) hot: Slab<Hot>,
     pub(crate) cold: Slab<Cold>,
-    /// Numbers of entries that were removed, last out first in.
-    free: Slab<u32>,
+    /// The entry removed last, which holds the number of the one before; `NO_ENTRY` for none.
+    free: u64,
     free_len: usize,
     pub(crate) hasher: Hasher,
 }
@@ -25,14 +27,14 @@ impl Store {
             index: Index::new(capacity)?,
             hot: Slab::with_capacity(capacity)?,
             cold: Slab::with_capacity(capacity)?,
-            free: Slab::zeroed(capacity)?,
+            free: NO_ENTRY,
             free_len: 0,
             hasher: Hasher::new(hash_key),
         })
     }
 
     pub(crate) fn bytes(capacity: usize) -> usize {
-        let entry = size_of::<Hot>() + size_of::<Cold>() + size_of::<u32>();
+        let entry = size_of::<Hot>() + size_of::<Cold>();
         capacity.saturating_mul(entry).saturating_add(Index::bytes(capacity))
     }
 
@@ -47,9 +49,10 @@ impl Store {
 
     /// Adds a conversation; `None` when the store is full.
     pub(crate) fn insert(&mut self, tag: u32, hot: Hot, cold: Cold) -> Option<usize> {
-        let entry = if self.free_len > 0 {
+        let entry = if self.free != NO_ENTRY {
+            let entry = self.free as usize;
+            self.free = self.hot[entry].link();
             self.free_len -= 1;
-            let entry = self.free[self.free_len] as usize;
             self.hot[entry] = hot;
             self.cold[entry] = cold;
             entry
@@ -66,8 +69,8 @@ impl Store {
     pub(crate) fn remove(&mut self, entry: usize) {
         let tag = Index::tag(self.hasher.hash(&self.hot[entry].key()));
         self.index.remove(tag, entry);
-        self.hot[entry] = Hot::default();
-        self.free[self.free_len] = entry as u32;
+        self.hot[entry] = Hot::free(self.free);
+        self.free = entry as u64;
         self.free_len += 1;
     }
 
@@ -91,6 +94,7 @@ impl Store {
     pub(crate) fn reset(&mut self) {
         self.hot.clear();
         self.cold.clear();
+        self.free = NO_ENTRY;
         self.free_len = 0;
     }
 }

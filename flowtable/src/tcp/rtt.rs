@@ -2,7 +2,8 @@
 
 /// Samples since the last record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+// No padding behind it: there are two in each TCP state.
+#[repr(C, packed(4))]
 pub struct Rtt {
     /// Sum of all samples, µs.
     pub sum_us: u64,

@@ -88,7 +88,7 @@ pub(super) struct Ledger {
     pub(super) dup_run: u8,
 }
 
-/// State of one TCP conversation, both ways: 184 bytes, no heap. An ordinary segment reads and
+/// State of one TCP conversation, both ways: 176 bytes, no heap. An ordinary segment reads and
 /// writes the first 64.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -104,7 +104,7 @@ pub struct TcpState {
     pub(super) lacking: bool,
 }
 
-const _: () = assert!(size_of::<[Side; 2]>() == 64 && size_of::<TcpState>() == 184);
+const _: () = assert!(size_of::<[Side; 2]>() == 64 && size_of::<TcpState>() == 176);
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
