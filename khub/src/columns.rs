@@ -33,6 +33,7 @@ impl Columns {
         list.add_numbered("uint32", "INT", 0..6);
         list.add_numbered("string", "STR", 0..21);
         list.add_numbered("inet", "INET_", 0..3);
+        list.add_extras();
         Self { announced: list.columns }
     }
 
@@ -58,6 +59,7 @@ impl Columns {
         list.next_id = 10_434;
         list.add_numbered("uint32", "INT", 6..10);
         list.add_numbered("uint64", "INT64_", 5..10);
+        list.add_extras();
         Self { announced: list.columns }
     }
 
@@ -105,6 +107,9 @@ struct List {
     next_id: u64,
 }
 
+/// Ids from here on are ours.
+const FIRST_EXTRA_ID: u64 = 81_001;
+
 impl Default for List {
     fn default() -> Self {
         Self { columns: Vec::new(), next_id: 1 }
@@ -121,6 +126,22 @@ impl List {
             });
             self.next_id += 1;
         }
+    }
+
+    /// What the probe can say beyond the columns of the original, under ids that nobody else uses.
+    fn add_extras(&mut self) {
+        self.next_id = FIRST_EXTRA_ID;
+        self.add("string", "TCP_ROLE TCP_CLOSE");
+        self.add(
+            "uint32",
+            "TCP_HANDSHAKE_RTT_US TCP_RTT_MIN_US TCP_RTT_MEAN_US TCP_RTT_MAX_US TCP_RTT_LAST_US \
+             TCP_RTT_SAMPLES TCP_RETRANSMITTED_FAST TCP_RETRANSMITTED_TIMEOUT \
+             TCP_RETRANSMITTED_TAIL TCP_RETRANSMITTED_NEEDLESS TCP_LOST_UPSTREAM TCP_DUPLICATES \
+             TCP_DUP_ACKS TCP_SACKS TCP_DSACKS TCP_ZERO_WINDOW_TRANSITIONS TCP_ZERO_WINDOW_US \
+             TCP_INITIAL_WINDOW TCP_MIN_WINDOW TCP_UNSEEN_BYTES TCP_GAPS TCP_CAPTURE_LOSS_GAPS \
+             TCP_CAPTURE_LOSS_FILLS TCP_HOLES_DROPPED TCP_LACKING TLS_CERT_NOT_AFTER",
+        );
+        self.add("string", "TLS_ALPN TLS_JA4 TLS_CERT_SUBJECT SSH_HOST_KEY PG_DATABASE");
     }
 
     fn add_numbered(&mut self, col_type: &str, prefix: &str, numbers: std::ops::Range<u32>) {
@@ -141,13 +162,14 @@ mod tests {
     #[test]
     fn the_reference_list_has_the_ids_of_the_contract() {
         let columns = Columns::reference();
-        assert_eq!(columns.announced().len(), 55);
+        assert_eq!(columns.announced().len(), 55 + 33);
         assert_eq!(id(&columns, "FRAGMENTS"), 3);
         assert_eq!(id(&columns, "KFLOW_DNS_QUERY"), 15);
         assert_eq!(id(&columns, "APP_PROTOCOL"), 25);
         assert_eq!(id(&columns, "INT00"), 26);
         assert_eq!(id(&columns, "STR20"), 52);
         assert_eq!(id(&columns, "INET_02"), 55);
+        assert_eq!((id(&columns, "TCP_ROLE"), id(&columns, "PG_DATABASE")), (81_001, 81_033));
         assert!(columns.as_text().starts_with("RETRANSMITTED_IN_PKTS=1,"));
     }
 

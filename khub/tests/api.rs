@@ -30,7 +30,7 @@ async fn dev_mode_knows_device_1_with_the_reference_columns() {
             let device = serde_json::from_str::<DeviceBody>(&found.text).unwrap().device;
             assert_eq!((device.id, device.company_id, device.device_sample_rate), (1, 1, 1));
             assert_eq!((device.device_name.as_str(), device.max_flow_rate), ("dev1", 4000));
-            assert_eq!(device.custom_column_data.len(), 55);
+            assert_eq!(device.custom_column_data.len(), 55 + 33);
         }
     }
     let json = hub.get("/api/internal/device/1").await.json();
