@@ -29,6 +29,7 @@ pub(super) fn connect(
         credentials: backend.credentials.clone(),
         proxy: backend.proxy.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ca_file: None,
     };
     let timing = Timing::default();
     let host_name = host_name()?;
@@ -61,6 +62,8 @@ pub(super) fn connect(
         queue: QueueLimits::default(),
         max_in_flight: IN_FLIGHT,
         timing,
+        keep_heavy: false,
+        spool: None,
     }));
     Ok((output, rate))
 }
