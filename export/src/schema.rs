@@ -123,7 +123,7 @@ fields! {
     "vlan" "number: innermost VLAN id, 0 when untagged"
         One { id: 58, bytes: 2 }, |r| number(r.vlan);
     "sample_rate" "number: N of 1:N flow sampling, 1 when unsampled"
-        One { id: 302, bytes: 4 }, |r| number(r.sample_rate);
+        One { id: 302, bytes: 8 }, |r| number(r.sample_rate);
     "app" "number: application id (1 DNS, 2 HTTP, 3 TLS, 4 DHCP, 9 RADIUS), 0 when none"
         Element::None, |r| number(r.app.map_or(0, App::wire_id));
     "src_mac" "text: source MAC of the direction's first packet, zeros when the link has none"

@@ -1,4 +1,5 @@
 //! HTTP/2 where the server offers it, HTTP/1.1 where it does not: several posts on one connection.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Outages of the server with a spool on disk: over restarts, without room, and killed at any time.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop")]
 
 mod support;
 

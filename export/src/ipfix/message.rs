@@ -26,9 +26,11 @@ const ENTERPRISE_BIT: u16 = 0x8000;
 const INGRESS: u16 = 10;
 const EGRESS: u16 = 14;
 const BIFLOW_DIRECTION: u16 = 239;
-/// `selectorId`, `selectorAlgorithm`, `samplingPacketInterval`, `samplingPacketSpace`,
-/// `samplingProbability` (RFC 5477).
-const SAMPLING_FIELDS: [(u16, u16); 5] = [(302, 4), (304, 2), (305, 4), (306, 4), (311, 8)];
+/// `observationDomainId` as the scope, `selectorId`, `selectorAlgorithm`, `samplingPacketInterval`,
+/// `samplingPacketSpace`, `samplingProbability` (RFC 5477). nfcapd looks for the selector among the
+/// fields behind the scope.
+const SAMPLING_FIELDS: [(u16, u16); 6] =
+    [(149, 4), (302, 8), (304, 2), (305, 4), (306, 4), (311, 8)];
 /// Uniform probabilistic sampling; what is sampled are whole conversations.
 const UNIFORM_PROBABILISTIC: u16 = 4;
 
@@ -131,7 +133,9 @@ pub(super) fn preamble(domain: u32, time_s: u32, rates: &[u32]) -> Message {
         }
     });
     if !rates.is_empty() {
-        set(&mut bytes, SAMPLING_TEMPLATE, |out| rates.iter().for_each(|rate| options(out, *rate)));
+        set(&mut bytes, SAMPLING_TEMPLATE, |out| {
+            rates.iter().for_each(|rate| options(out, domain, *rate));
+        });
     }
     let bytes = with_header(bytes, time_s, domain);
     Message { bytes, data_records: rates.len() as u32, records: 0 }
@@ -228,9 +232,10 @@ fn interfaces(record: &Record) -> (u32, u32) {
     }
 }
 
-fn options(out: &mut Vec<u8>, rate: u32) {
+fn options(out: &mut Vec<u8>, domain: u32, rate: u32) {
     let rate = rate.max(1);
-    out.extend_from_slice(&rate.to_be_bytes());
+    out.extend_from_slice(&domain.to_be_bytes());
+    out.extend_from_slice(&u64::from(rate).to_be_bytes());
     out.extend_from_slice(&UNIFORM_PROBABILISTIC.to_be_bytes());
     out.extend_from_slice(&1_u32.to_be_bytes());
     out.extend_from_slice(&(rate - 1).to_be_bytes());
