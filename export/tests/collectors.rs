@@ -139,7 +139,7 @@ fn nfdump(dir: &Path) -> Vec<Vec<u64>> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines
         .map(|line| {
-            let numbers = line.split_whitespace().map(|word| word.parse());
+            let numbers = line.split_whitespace().map(str::parse);
             numbers.collect::<Result<_, _>>().unwrap_or_else(|_| panic!("nfdump says: {text}"))
         })
         .collect()
