@@ -67,35 +67,29 @@ pub(super) struct Link {
     pub shared: Arc<Shared>,
     pub stats: Arc<OutputStats>,
     pub wake: Arc<Notify>,
+    /// Attempts that failed since a message left.
+    pub failures: u32,
 }
 
 impl Link {
     pub(super) async fn run(mut self) {
         let mut random = fastrand::Rng::new();
-        let mut failures = 0_u32;
         let mut pending: Option<Message> = None;
         loop {
             // Nothing to send needs no connection, but a collector that is wrong shows at once.
-            match self.connect().await {
-                Ok(socket) => {
-                    if std::mem::take(&mut failures) > 0 {
-                        info!("{}: connected again", self.config);
-                    }
-                    match self.serve(socket, &mut pending).await {
-                        Ok(()) => return,
-                        Err(error) => warn!("{}: {error}", self.config),
-                    }
-                    failures = 1;
-                }
-                Err(error) => {
-                    failures = failures.saturating_add(1);
-                    if failures == 1 {
-                        warn!("{}: {error}, will be repeated", self.config);
-                    }
-                }
-            }
+            let error = match self.connect().await {
+                Ok(socket) => match self.serve(socket, &mut pending).await {
+                    Ok(()) => return,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.failures = self.failures.saturating_add(1);
             self.stats.attempts_failed.add(1);
-            tokio::time::sleep(self.timing.backoff(failures, &mut random)).await;
+            if self.failures == 1 {
+                warn!("{}: {error}; will be repeated", self.config);
+            }
+            tokio::time::sleep(self.timing.backoff(self.failures, &mut random)).await;
         }
     }
 
@@ -170,6 +164,10 @@ impl Link {
     async fn send(&self, socket: &mut Socket, bytes: &[u8]) -> std::io::Result<()> {
         match socket {
             Socket::Tcp(stream) => {
+                // What is written into a connection that the collector has closed is lost.
+                if stream.try_read(&mut [0; 64]).is_ok_and(|bytes| bytes == 0) {
+                    return Err(std::io::ErrorKind::ConnectionReset.into());
+                }
                 let limit = self.timing.request_timeout;
                 let sent = tokio::time::timeout(limit, stream.write_all(bytes)).await;
                 sent.unwrap_or_else(|_| {
@@ -185,8 +183,11 @@ impl Link {
         }
     }
 
-    fn account(&self, message: &Message, sent: &std::io::Result<()>) {
+    fn account(&mut self, message: &Message, sent: &std::io::Result<()>) {
         if sent.is_ok() {
+            if std::mem::take(&mut self.failures) > 0 {
+                info!("{}: takes messages again", self.config);
+            }
             self.stats.accepted.add(message.records);
             self.stats.batches_sent.add(1);
             self.stats.bytes_sent.add(message.bytes.len() as u64);

@@ -139,6 +139,7 @@ impl IpfixOutput {
             shared: Arc::clone(&shared),
             stats: Arc::clone(&stats),
             wake,
+            failures: 0,
         };
         Self {
             pairing: Pairing::default(),
