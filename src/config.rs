@@ -53,10 +53,8 @@ pub struct Config {
     /// What is left out of them.
     pub privacy: Privacy,
     /// Batches that wait, and which records leave when they are too many.
-    #[allow(dead_code, reason = "read once its flags are wired")]
     pub delivery: Delivery,
     /// For every [`OutputChoice::Json`] with a file.
-    #[allow(dead_code, reason = "read once its flags are wired")]
     pub rotation: Option<Rotation>,
     /// Conversations held at once, all readers together.
     pub max_flows: usize,

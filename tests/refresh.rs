@@ -22,7 +22,7 @@ fn config(sample_rate: u32, max_flow_rate: u32) -> Config {
 /// Watches device 1, which `--dev` knows from the start.
 fn watch(hub: &Khub) -> (DeviceWatch, Receiver<Vec<DeviceChange>>) {
     let credentials = Credentials { email: DEV_EMAIL.into(), token: Token::new(DEV_TOKEN) };
-    let http = HttpConfig { credentials, proxy: None, version: "0".into() };
+    let http = HttpConfig { credentials, proxy: None, version: "0".into(), ca_file: None };
     let api = format!("http://{}/api/internal", hub.address).parse::<export::Url>().unwrap();
     let device = DeviceApi::new(&http, api.clone(), &Timing::default())
         .unwrap()

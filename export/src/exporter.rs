@@ -16,12 +16,14 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use crate::feed::{Intake, Message, Pace};
-use crate::flow::{KflowConfig, KflowOutput, WhenFull};
+use crate::flow::{DeviceSettings, KflowConfig, KflowOutput, Timing, WhenFull};
 use crate::http::HttpError;
+use crate::ipfix::{IpfixConfig, IpfixOutput};
 use crate::json::{JsonOutput, Target};
 use crate::meter::TICK_S;
 use crate::order::Order;
 use crate::owners::Owners;
+use crate::spool::SpoolError;
 use crate::stats::{Count, OutputStats, Stats, Summary};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -40,6 +42,8 @@ const REPLAY_SEED: u64 = 0x6b_7072_6f62_6501;
 const HURRY_CHECK: Duration = Duration::from_millis(50);
 /// What [`ExporterHandle::finish`] waits beyond its deadline.
 const GRACE: Duration = SECOND;
+/// Settings that were told and not heard yet.
+const WAITING_SETTINGS: usize = 4;
 const LONGEST_FINISH: Duration = Duration::from_secs(365 * 86_400);
 
 /// Where records go.
@@ -49,6 +53,8 @@ pub enum Output {
     Kflow(Box<KflowConfig>),
     /// As JSON lines.
     Json(Target),
+    /// To an IPFIX collector.
+    Ipfix(IpfixConfig),
 }
 
 /// Why the exporter could not start.
@@ -57,6 +63,9 @@ pub enum StartError {
     /// The HTTP client of the kflow output.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The spool of the kflow output.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The file of the JSON output.
     #[error("cannot open {}: {source}", path.display())]
     File {
@@ -92,7 +101,9 @@ pub fn start(outputs: Vec<Output>, intake: Intake) -> Result<ExporterHandle, Sta
     // The deadline, and one that comes sooner.
     let (control, finish) = bounded(2);
     let (ended, done) = bounded(1);
-    let exporter = Exporter::new(intake, sinks, Arc::clone(&stats), finish, Arc::clone(&wake));
+    let (settings, new_settings) = bounded(WAITING_SETTINGS);
+    let told = Told { finish, settings: new_settings };
+    let exporter = Exporter::new(intake, sinks, Arc::clone(&stats), told, Arc::clone(&wake));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -107,7 +118,7 @@ pub fn start(outputs: Vec<Output>, intake: Intake) -> Result<ExporterHandle, Sta
             let _ = ended.send(());
         })
         .map_err(StartError::Thread)?;
-    Ok(ExporterHandle { stats, control, done, thread, wake })
+    Ok(ExporterHandle { stats, control, settings, done, thread, wake })
 }
 
 /// A running exporter. Dropped without [`Self::finish`], it delivers what it has and ends when all
@@ -116,6 +127,7 @@ pub fn start(outputs: Vec<Output>, intake: Intake) -> Result<ExporterHandle, Sta
 pub struct ExporterHandle {
     stats: Arc<Stats>,
     control: Sender<Instant>,
+    settings: Sender<DeviceSettings>,
     done: Receiver<()>,
     thread: JoinHandle<()>,
     wake: Arc<Notify>,
@@ -125,6 +137,11 @@ impl ExporterHandle {
     /// Counters, to be read at any time.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
+    }
+
+    /// A way to change the settings of a running exporter, also from another thread.
+    pub fn control(&self) -> ExporterControl {
+        ExporterControl { settings: self.settings.clone(), wake: Arc::clone(&self.wake) }
     }
 
     /// Whether the thread runs; false before [`Self::finish`] only after a fault.
@@ -183,9 +200,34 @@ impl ExporterHandle {
     }
 }
 
+/// Changes the settings of a running exporter.
+#[derive(Clone, Debug)]
+pub struct ExporterControl {
+    settings: Sender<DeviceSettings>,
+    wake: Arc<Notify>,
+}
+
+impl ExporterControl {
+    /// Gives every kflow output the device's settings of now: new columns count at once, a new
+    /// flow limit from the next dispatch on, and nothing that waits is lost. Settings that did not
+    /// change do nothing. Returns false when the exporter has ended or is too busy to listen.
+    pub fn apply(&self, settings: DeviceSettings) -> bool {
+        let told = self.settings.try_send(settings).is_ok();
+        self.wake.notify_one();
+        told
+    }
+}
+
+/// What reaches the thread beside records.
+struct Told {
+    finish: Receiver<Instant>,
+    settings: Receiver<DeviceSettings>,
+}
+
 enum Sink {
     Kflow(Box<KflowOutput>),
     Json(JsonOutput),
+    Ipfix(Box<IpfixOutput>),
 }
 
 fn open(
@@ -208,12 +250,18 @@ fn open(
             let stats = Arc::new(OutputStats::new("json"));
             let output = JsonOutput::open(&target, Arc::clone(&stats)).map_err(|source| {
                 let path = match target {
-                    Target::File(path) => path,
+                    Target::File(path) | Target::Rotated(path, _) => path,
                     Target::Stdout => "standard output".into(),
                 };
                 StartError::File { path, source }
             })?;
             Ok((Sink::Json(output), stats))
+        }
+        Output::Ipfix(config) => {
+            let stats = Arc::new(OutputStats::new("ipfix"));
+            let (wake, counted) = (Arc::clone(wake), Arc::clone(&stats));
+            let output = IpfixOutput::new(config, Timing::default(), wake, counted);
+            Ok((Sink::Ipfix(Box::new(output)), stats))
         }
     }
 }
@@ -229,6 +277,7 @@ impl Sink {
         match self {
             Self::Kflow(output) => output.offer(cuts),
             Self::Json(output) => output.offer(cuts),
+            Self::Ipfix(output) => output.offer(cuts),
         }
     }
 
@@ -237,18 +286,23 @@ impl Sink {
         match self {
             Self::Kflow(output) => output.offer_late(cuts.len()),
             Self::Json(output) => output.offer(cuts),
+            Self::Ipfix(output) => output.offer_late(cuts.len()),
         }
     }
 
     fn dispatch(&mut self) {
-        if let Self::Kflow(output) = self {
-            output.dispatch();
+        match self {
+            Self::Kflow(output) => output.dispatch(),
+            Self::Json(_) => {}
+            Self::Ipfix(output) => output.flush(),
         }
     }
 
     fn pump(&mut self, now: Instant) {
-        if let Self::Kflow(output) = self {
-            output.pump(now);
+        match self {
+            Self::Kflow(output) => output.pump(now),
+            Self::Json(_) => {}
+            Self::Ipfix(output) => output.pump(),
         }
     }
 
@@ -259,13 +313,18 @@ impl Sink {
     }
 
     fn is_full(&self) -> bool {
-        matches!(self, Self::Kflow(output) if output.is_full())
+        match self {
+            Self::Kflow(output) => output.is_full(),
+            Self::Json(_) => false,
+            Self::Ipfix(output) => output.is_full(),
+        }
     }
 
     fn is_idle(&self) -> bool {
         match self {
             Self::Kflow(output) => output.is_idle(),
             Self::Json(_) => true,
+            Self::Ipfix(output) => output.is_idle(),
         }
     }
 
@@ -274,6 +333,7 @@ impl Sink {
         match self {
             Self::Kflow(output) => output.abandon(),
             Self::Json(output) => output.finish(),
+            Self::Ipfix(output) => output.end(),
         }
     }
 }
@@ -282,7 +342,7 @@ struct Exporter {
     intake: Intake,
     sinks: Vec<Sink>,
     stats: Arc<Stats>,
-    finish: Receiver<Instant>,
+    told: Told,
     wake: Arc<Notify>,
     /// Replay only.
     order: Option<Order>,
@@ -302,7 +362,7 @@ impl Exporter {
         intake: Intake,
         sinks: Vec<Sink>,
         stats: Arc<Stats>,
-        finish: Receiver<Instant>,
+        told: Told,
         wake: Arc<Notify>,
     ) -> Self {
         let now = Instant::now();
@@ -314,7 +374,7 @@ impl Exporter {
             intake,
             sinks,
             stats,
-            finish,
+            told,
             wake,
             order,
             last_second: None,
@@ -330,6 +390,7 @@ impl Exporter {
         let wait = if self.order.is_some() { REPLAY_WAIT } else { LIVE_WAIT };
         loop {
             self.hear_finish();
+            self.hear_settings();
             let taken = self.take_in();
             let now = Instant::now();
             self.keep_time(now);
@@ -353,7 +414,7 @@ impl Exporter {
 
     /// Learns that it is time to finish, also from a handle that was dropped.
     fn hear_finish(&mut self) {
-        match self.finish.try_recv() {
+        match self.told.finish.try_recv() {
             Ok(deadline) => {
                 self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));
             }
@@ -361,6 +422,16 @@ impl Exporter {
                 self.deadline = Some(Instant::now() + 10 * SECOND);
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+    }
+
+    fn hear_settings(&mut self) {
+        while let Ok(settings) = self.told.settings.try_recv() {
+            for sink in &mut self.sinks {
+                if let Sink::Kflow(output) = sink {
+                    output.apply(&settings);
+                }
+            }
         }
     }
 

@@ -5,21 +5,27 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Response, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::flow::Timing;
+use crate::proxy_answer;
 
 /// Longest server text that is shown, in characters.
 const MAX_TEXT_CHARS: usize = 200;
 /// What is read of an error answer.
 const MAX_ERROR_BYTES: usize = 4 << 10;
 const MAX_REDIRECTS: usize = 10;
+/// Between two probes of a connection that is silent, and how long HTTP/2 waits for the answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 
 /// An API token. Its `Debug` form is `***`, so that no log or error shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,6 +84,8 @@ pub struct HttpConfig {
     pub proxy: Option<Proxy>,
     /// Program version, for `User-Agent: kprobe/<version>`.
     pub version: String,
+    /// PEM file with root certificates that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Why no HTTP client could be made.
@@ -95,6 +103,14 @@ pub enum HttpError {
         /// What the search found wrong, or "none installed".
         detail: String,
     },
+    /// The file with more root certificates.
+    #[error("cannot read root certificates from {}: {why}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// TLS or the proxy cannot be configured.
     #[error("cannot set up HTTP: {0}")]
     Client(String),
@@ -106,6 +122,7 @@ pub(crate) struct Http {
     pub(crate) read: Client,
     pub(crate) send: Client,
     secret: Token,
+    proxy: Option<Proxy>,
 }
 
 impl Http {
@@ -115,7 +132,7 @@ impl Http {
         timing: &Timing,
         needs_tls: bool,
     ) -> Result<Self, HttpError> {
-        let tls = tls_config(needs_tls)?;
+        let tls = tls_config(needs_tls, config.ca_file.as_deref())?;
         let headers = auth_headers(&config.credentials)?;
         let client = |redirects| {
             let mut builder = Client::builder()
@@ -124,6 +141,9 @@ impl Http {
                 .connect_timeout(timing.connect_timeout)
                 .timeout(timing.request_timeout)
                 .tcp_keepalive(KEEPALIVE)
+                .pool_idle_timeout(timing.idle_timeout)
+                .http2_keep_alive_interval(KEEPALIVE)
+                .http2_keep_alive_timeout(KEEPALIVE_ANSWER)
                 .redirect(redirects)
                 .tls_backend_preconfigured(tls.clone())
                 .no_proxy();
@@ -137,7 +157,22 @@ impl Http {
             read: client(Policy::custom(same_origin))?,
             send: client(Policy::none())?,
             secret: config.credentials.token.clone(),
+            proxy: config.proxy.clone(),
         })
+    }
+
+    /// What went wrong on the way to `url`, with the proxy's reason where it refused a tunnel.
+    pub(crate) async fn explained_failure(&self, error: reqwest::Error, url: &Url) -> Failure {
+        let failure = self.transport_failure(error);
+        let Some(text) = &failure.text else { return failure };
+        let Some(Proxy(proxy)) = &self.proxy else { return failure };
+        if !text.contains("tunnel error") {
+            return failure;
+        }
+        match proxy_answer::why_refused(proxy, url).await {
+            Some(why) => Failure { status: None, text: Some(clean(&why, &self.secret)) },
+            None => failure,
+        }
     }
 
     /// What went wrong before an answer came.
@@ -145,15 +180,25 @@ impl Http {
         Failure { status: None, text: Some(clean(&chain(&error.without_url()), &self.secret)) }
     }
 
-    /// What a refusing answer says.
+    /// What a refusing answer says: the error of the API, or a short plain text.
     pub(crate) async fn refusal(&self, answer: Response) -> Failure {
-        let status = Some(answer.status().as_u16());
+        let status = answer.status();
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_plain = kind.is_some_and(|kind| kind.starts_with("text/plain"));
         let body = read_bounded(answer, MAX_ERROR_BYTES).await.unwrap_or_default();
-        let text = serde_json::from_slice::<kflow::api::ErrorBody>(&body)
-            .map(|body| clean(&body.error, &self.secret))
-            .ok()
-            .filter(|text| !text.is_empty());
-        Failure { status, text }
+        let text = match serde_json::from_slice::<kflow::api::ErrorBody>(&body) {
+            Ok(body) => body.error,
+            Err(_) if is_plain => String::from_utf8_lossy(&body).trim().to_owned(),
+            Err(_) => String::new(),
+        };
+        let text = Some(clean(&text, &self.secret)).filter(|text| !text.is_empty());
+        let text = match text {
+            None if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Some("the proxy asks for another user and password".to_owned())
+            }
+            text => text,
+        };
+        Failure { status: Some(status.as_u16()), text }
     }
 }
 
@@ -213,9 +258,13 @@ fn auth_headers(credentials: &Credentials) -> Result<HeaderMap, HttpError> {
     Ok(headers)
 }
 
-/// Rustls with ring, system roots, HTTP/2 offered.
-fn tls_config(needed: bool) -> Result<rustls::ClientConfig, HttpError> {
+/// Rustls with ring, system roots and those of `ca_file`, HTTP/2 offered.
+fn tls_config(needed: bool, ca_file: Option<&Path>) -> Result<rustls::ClientConfig, HttpError> {
     let mut roots = rustls::RootCertStore::empty();
+    // A file that cannot be used is a mistake, whether it is needed or not.
+    if let Some(path) = ca_file {
+        add_file(&mut roots, path)?;
+    }
     if needed {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
@@ -233,6 +282,17 @@ fn tls_config(needed: bool) -> Result<rustls::ClientConfig, HttpError> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+fn add_file(roots: &mut rustls::RootCertStore, path: &Path) -> Result<(), HttpError> {
+    let failed = |why: String| HttpError::CaFile { path: path.to_owned(), why };
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(failed("no certificate in it".to_owned())) } else { Ok(()) }
 }
 
 /// Another origin would receive the credentials, so redirects stay within one.
@@ -263,7 +323,7 @@ mod tests {
 
     fn config(email: &str, token: &str) -> HttpConfig {
         let credentials = Credentials { email: email.into(), token: Token::new(token) };
-        HttpConfig { credentials, proxy: None, version: "0.1.0".into() }
+        HttpConfig { credentials, proxy: None, version: "0.1.0".into(), ca_file: None }
     }
 
     #[test]
@@ -301,6 +361,24 @@ mod tests {
     fn urls_are_shown_without_query_and_user() {
         let url = Url::parse("https://u:p@flow.example.com:8443/chf?key=secret#x").unwrap();
         assert_eq!(public_url(&url), "https://flow.example.com:8443/chf");
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_a_clear_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("roots.pem");
+        let error = |text: Option<&str>| {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let config = HttpConfig { ca_file: Some(path.clone()), ..config("a", "b") };
+            Http::new(&config, &Timing::default(), false).unwrap_err().to_string()
+        };
+        let begin = format!("cannot read root certificates from {}: ", path.display());
+        assert!(error(None).starts_with(&begin));
+        assert_eq!(error(Some("")), format!("{begin}no certificate in it"));
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(error(Some(broken)).starts_with(&begin));
     }
 
     proptest::proptest! {

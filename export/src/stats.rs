@@ -1,7 +1,7 @@
 //! What became of every record: counters to watch while running, and the summary at the end.
 //!
-//! For each output, at any time: offered = accepted + sampled out + lost (by reason) + waiting;
-//! after the end nothing waits.
+//! For each output, at any time: offered + recovered = accepted + sampled out + lost (by reason) +
+//! waiting; after the end nothing waits but what the spool keeps for the next start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -27,6 +27,36 @@ impl Count {
     }
 }
 
+/// A part of one, such as a relative error, that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Ratio(AtomicU64);
+
+impl Ratio {
+    /// The value; 0.01 is one percent.
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Relaxed))
+    }
+
+    pub(crate) fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Relaxed);
+    }
+}
+
+/// How far sums of what is sent may be from the sums of what was offered: estimated relative
+/// standard errors that resampling to the flow limit causes. 0 while nothing is left out. What
+/// `--sample` adds is not in it.
+#[derive(Debug, Default)]
+pub struct SampleError {
+    /// Bytes of the last dispatch.
+    pub last_bytes: Ratio,
+    /// Packets of the last dispatch.
+    pub last_packets: Ratio,
+    /// Bytes of the last 60 dispatches, a minute when live.
+    pub minute_bytes: Ratio,
+    /// Their packets.
+    pub minute_packets: Ratio,
+}
+
 /// Why an output lost records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
@@ -42,17 +72,23 @@ pub enum Lost {
     OutputClosed,
     /// The batch could not be encoded.
     Encode,
+    /// The spool on disk was full; its oldest batches went first.
+    SpoolFull,
+    /// The spool gave back something else than was written, or could not be read.
+    SpoolDamaged,
 }
 
 impl Lost {
     /// Every reason, in the order of [`OutputSummary::lost`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::Rejected,
         Self::Deadline,
         Self::WriteFailed,
         Self::OutputClosed,
         Self::Encode,
+        Self::SpoolFull,
+        Self::SpoolDamaged,
     ];
 
     /// Name for status pages.
@@ -64,6 +100,8 @@ impl Lost {
             Self::WriteFailed => "write_failed",
             Self::OutputClosed => "output_closed",
             Self::Encode => "encode",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolDamaged => "spool_damaged",
         }
     }
 }
@@ -87,7 +125,7 @@ pub struct FeedStats {
 /// Counters of one output.
 #[derive(Debug, Default)]
 pub struct OutputStats {
-    /// `kflow` or `json`.
+    /// `kflow`, `json` or `ipfix`.
     pub name: &'static str,
     /// Records given to the output ("flows in"); rates for the status page.
     pub offered: Meter,
@@ -95,6 +133,8 @@ pub struct OutputStats {
     pub encoded: Meter,
     /// Records left out by resampling to the flow limit; the kept ones carry their weight.
     pub sampled_out: Meter,
+    /// What leaving them out does to sums.
+    pub sample_error: SampleError,
     /// Records that arrived: answered with 200, or written.
     pub accepted: Count,
     lost: [Count; Lost::ALL.len()],
@@ -116,6 +156,18 @@ pub struct OutputStats {
     pub queue_bytes: Count,
     /// Requests in flight.
     pub in_flight: Count,
+    /// Records that the spool held when the program started.
+    pub recovered: Count,
+    /// Records in the spool now, those of a request in flight included.
+    pub spool_records: Count,
+    /// Their batches.
+    pub spool_batches: Count,
+    /// Bytes of the spool on disk, with what waits for its file to be removed.
+    pub spool_bytes: Count,
+    /// Batches that were written to the spool since the start.
+    pub spool_written: Count,
+    /// 1 while the spool cannot be written and batches stay in memory.
+    pub spool_failing: Count,
     /// When the output last accepted something, ms since the Unix epoch; 0 for never.
     pub last_success_ms: Count,
     pub(crate) closed: AtomicBool,
@@ -129,6 +181,11 @@ impl OutputStats {
     /// Records lost for one reason.
     pub fn lost(&self, reason: Lost) -> u64 {
         self.lost[reason as usize].get()
+    }
+
+    /// Records lost for any reason.
+    pub fn lost_total(&self) -> u64 {
+        self.lost.iter().map(Count::get).sum()
     }
 
     /// Whether the output can take nothing any more, such as a pipe without reader.
@@ -163,6 +220,8 @@ impl OutputStats {
             batches_lost: self.batches_lost.get(),
             retries: self.retries.get(),
             bytes_sent: self.bytes_sent.total(),
+            recovered: self.recovered.get(),
+            spooled: self.spool_records.get(),
         }
     }
 }
@@ -214,8 +273,9 @@ impl Summary {
         for output in &mut self.outputs {
             // What still stands in the channel was meant for every output.
             output.offered = output.offered.max(self.received);
-            let accounted = output.accepted + output.sampled_out + output.lost_total();
-            output.lost[Lost::Deadline as usize].1 += output.offered.saturating_sub(accounted);
+            let given = output.offered + output.recovered;
+            let lost = given.saturating_sub(output.accounted());
+            output.lost[Lost::Deadline as usize].1 += lost;
         }
     }
 }
@@ -223,7 +283,7 @@ impl Summary {
 /// Totals of one output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSummary {
-    /// `kflow` or `json`.
+    /// `kflow`, `json` or `ipfix`.
     pub name: &'static str,
     /// Records given to the output.
     pub offered: u64,
@@ -243,6 +303,10 @@ pub struct OutputSummary {
     pub retries: u64,
     /// Compressed bytes of accepted batches, or bytes written.
     pub bytes_sent: u64,
+    /// Records that the spool held at the start.
+    pub recovered: u64,
+    /// Records that the spool keeps for the next start.
+    pub spooled: u64,
 }
 
 impl OutputSummary {
@@ -253,7 +317,11 @@ impl OutputSummary {
 
     /// Whether every record is accounted for; true once the exporter has finished.
     pub fn is_balanced(&self) -> bool {
-        self.offered == self.accepted + self.sampled_out + self.lost_total()
+        self.offered + self.recovered == self.accounted()
+    }
+
+    fn accounted(&self) -> u64 {
+        self.accepted + self.sampled_out + self.lost_total() + self.spooled
     }
 }
 

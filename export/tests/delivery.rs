@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use decode::app::App;
 use export::{
-    ExporterHandle, Feed, KflowConfig, Lost, OutputSummary, Pace, Proxy, QueueLimits, Timing, Url,
-    channel, parse_url, start,
+    DeviceSettings, ExporterHandle, Feed, KflowConfig, Lost, OutputSummary, Pace, Proxy,
+    QueueLimits, Timing, Url, channel, parse_url, start,
 };
 use flowtable::Record;
 use support::{
@@ -220,6 +220,40 @@ fn above_the_flow_limit_a_weighted_sample_is_sent() {
     let flows = server.accepted();
     let rates = |rate| flows.iter().filter(|flow| flow.sample_rate == rate).count();
     assert_eq!((rates(1000), rates(100)), (100, 200));
+}
+
+#[test]
+fn settings_of_the_device_change_while_running_and_nothing_is_lost() {
+    let server = Server::start(|_, _| status(200));
+    let mut config = kflow_config(&server.url);
+    config.device = support::device(100);
+    config.keep_heavy = true;
+    let (mut feed, exporter) = run(config, Pace::Replay);
+    let at = |second: u64, n| Record { time_ns: second * 1_000_000_000, fragments: 1, ..record(n) };
+    feed.send(&mut (0..100).map(|n| at(1, n)).collect());
+    feed.tick(2_000_000_000);
+    server.wait_for(1);
+    let mut settings = DeviceSettings::from(&support::device(10));
+    settings.columns[0].field_id = 77;
+    let control = exporter.control();
+    assert!(control.apply(settings));
+    std::thread::sleep(Duration::from_millis(100));
+    feed.send(&mut (100..120).map(|n| at(2, n)).collect());
+    feed.tick(3_000_000_000);
+    feed.send(&mut (200..220).map(|n| at(3, n)).collect());
+    drop(feed);
+    let stats = exporter.stats();
+    let summary = finish(exporter, LONG);
+    assert!(!control.apply(DeviceSettings::default()), "nobody listens any more");
+    let seen = server.seen();
+    let flows: Vec<_> = seen.iter().map(support::Seen::flows).collect();
+    let (first, last) = (&flows[0], flows.last().unwrap());
+    assert_eq!((first.len(), first[0].customs[0].id, first[0].sample_rate), (100, 3, 100));
+    assert_eq!((last.len(), last[0].customs[0].id), (10, 77));
+    assert!(last.iter().any(|flow| flow.sample_rate > 100));
+    assert_eq!(summary.offered, 140);
+    let error = stats.outputs[0].sample_error.last_bytes.get();
+    assert!(error > 0.0 && error < 0.5, "{error}");
 }
 
 #[test]

@@ -174,7 +174,7 @@ pub fn flag(long: &str) -> Option<&'static Flag> {
 }
 
 /// Values of wired flags that are not in this build, by how they begin.
-pub const PLANNED_VALUES: &[(&str, &str)] = &[("output", "ipfix:"), ("sample", "auto")];
+pub const PLANNED_VALUES: &[(&str, &str)] = &[("sample", "auto")];
 
 const CAPTURE: &str = "Capture";
 const FLOWS: &str = "Flows";
@@ -227,7 +227,7 @@ pub const FLAGS: &[Flag] = &[
         "Probes with the same secret choose the same flows [default: random]")
         .secret(Secret::Whole),
     Flag::new(FLOWS, "keep-heavy", Switch,
-        "Above the device's flow limit, prefer flows with many bytes").planned(),
+        "Above the device's flow limit, prefer flows with many bytes"),
     Flag::new(FLOWS, "translate", Repeated("A,p,B,q"),
         "Report address A with port p as B and q; A,B leaves ports alone; may be repeated")
         .live(),
@@ -288,20 +288,21 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(BACKEND, "proxy-url", Value("URL"), "HTTP proxy for all requests")
         .secret(Secret::UrlLogin),
     Flag::new(BACKEND, "ca-file", Value("FILE"),
-        "Certificates (PEM) to trust besides those of the system").planned(),
+        "Certificates (PEM) to trust besides those of the system"),
 
     Flag::new(OUTPUT, "output", Repeated("OUTPUT"),
-        "json, json:PATH or kflow; may be repeated [default: kflow with credentials, else json]"),
+        "json, json:PATH, kflow, ipfix://HOST:PORT or ipfix+tcp://HOST:PORT; may be repeated \
+         [default: kflow with credentials, else json]"),
     Flag::new(OUTPUT, "rotate-size", Value("SIZE"),
-        "Begin a new JSON file at this size, like 100M").planned(),
+        "Begin a new JSON file at this size, like 100M"),
     Flag::new(OUTPUT, "rotate-files", Value("N"), "Finished JSON files to keep")
-        .default("10").planned(),
+        .default("10"),
     Flag::new(OUTPUT, "queue-size", Value("SIZE"),
-        "Memory for batches that wait to be sent").default("64M").planned(),
+        "Memory for batches that wait to be sent").default("64M"),
     Flag::new(OUTPUT, "spool", Value("DIR"),
-        "Keep batches that cannot be sent in this folder").planned(),
+        "Keep batches that cannot be sent in this folder"),
     Flag::new(OUTPUT, "spool-size", Value("SIZE"),
-        "Most that is kept there; the oldest goes first").default("1G").planned(),
+        "Most that is kept there; the oldest goes first").default("1G"),
 
     Flag::new(OPERATION, "status-host", Value("ADDRESS"), "Address of the status server")
         .default("127.0.0.1"),

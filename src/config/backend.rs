@@ -13,13 +13,8 @@ pub enum OutputChoice {
     Json(Option<PathBuf>),
     /// kflow batches to the flow URL.
     Kflow,
-    /// IPFIX messages over UDP.
-    Ipfix {
-        /// Collector, a name or an address; IPv6 without brackets.
-        host: String,
-        /// UDP port, 4739 unless given.
-        port: u16,
-    },
+    /// IPFIX messages to a collector.
+    Ipfix(export::IpfixConfig),
 }
 
 /// Account, URLs and device as typed and checked.
@@ -32,7 +27,6 @@ pub struct Backend {
     /// HTTP proxy.
     pub proxy: Option<export::Proxy>,
     /// Certificates to trust besides those of the system, PEM.
-    #[allow(dead_code, reason = "read once the HTTP client takes further roots")]
     pub ca_file: Option<PathBuf>,
     /// Which device to report as.
     pub device: DeviceChoice,
@@ -54,9 +48,6 @@ pub struct DeviceChoice {
     /// `--device-site`, for creation.
     pub site: Option<u32>,
 }
-
-/// IANA's port of IPFIX.
-const IPFIX_PORT: u16 = 4739;
 
 /// The outputs, at least one, and the backend where one of them needs it. `needs_backend`: the
 /// mode itself talks to it.
@@ -98,28 +89,12 @@ fn output(text: &str) -> Result<OutputChoice, UsageError> {
         None if text == "json" => Ok(OutputChoice::Json(None)),
         None if text == "kflow" => Ok(OutputChoice::Kflow),
         Some(("json", path)) if !path.is_empty() => Ok(OutputChoice::Json(Some(path.into()))),
-        Some(("ipfix", rest)) => ipfix(rest).ok_or_else(refuse),
+        Some(("ipfix" | "ipfix+udp" | "ipfix+tcp", _)) => {
+            let collector = export::IpfixConfig::parse(text).ok().filter(|place| place.port != 0);
+            collector.map(OutputChoice::Ipfix).ok_or_else(refuse)
+        }
         _ => Err(refuse()),
     }
-}
-
-/// `//host`, `//host:port`, `//[v6]` or `//[v6]:port`.
-fn ipfix(rest: &str) -> Option<OutputChoice> {
-    let place = rest.strip_prefix("//")?.trim_end_matches('/');
-    let (host, port) = match place.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, rest) = bracketed.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
-        }
-        None => match place.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
-    };
-    let port = port.map_or(Ok(IPFIX_PORT), str::parse).ok().filter(|port| *port != 0)?;
-    let is_name = !host.is_empty() && !host.contains(['/', ' ', '@', '?', '#']);
-    is_name.then(|| OutputChoice::Ipfix { host: host.to_owned(), port })
 }
 
 /// The URLs in force: those of the region, replaced one by one.

@@ -1,7 +1,4 @@
-//! What decoders, privacy, delivery and rotation are told. Their flags stay refused while the table
-//! of flags says that this build does not do it.
-
-#![allow(dead_code, reason = "read by what is wired when its flags are")]
+//! What decoders, privacy, delivery and rotation are told.
 
 use std::fmt;
 use std::path::PathBuf;

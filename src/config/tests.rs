@@ -297,7 +297,8 @@ fn outputs_may_be_collectors_and_files_that_rotate() {
         ("ipfix://[2001:db8::1]:9995", "2001:db8::1", 9995),
     ] {
         let config = meaning(&format!("-i eth0 --output {text}"), &[]).unwrap();
-        assert_eq!(config.outputs, [OutputChoice::Ipfix { host: host.to_owned(), port }]);
+        let [OutputChoice::Ipfix(collector)] = &config.outputs[..] else { panic!("{text}") };
+        assert_eq!((collector.host.as_str(), collector.port), (host, port));
     }
     for text in
         ["ipfix:", "ipfix://", "ipfix://a:0", "ipfix://a:x", "ipfix://[::1", "ipfix://[x]:1"]

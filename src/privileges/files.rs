@@ -4,7 +4,12 @@
 //! Read: `/etc`, libraries and certificates, what the kernel tells of interfaces and itself, and the
 //! files that the settings name. Write: the folders of outputs. Nothing can be run.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::unistd::{User, chown};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
@@ -68,6 +73,37 @@ fn restrict_to(readable: &[PathBuf], writable: &[PathBuf]) -> Result<Option<Stri
             Some(format!("files are written below {}", list(writable)))
         }
     })
+}
+
+/// Makes a folder that only its owner may enter, unless it is there.
+///
+/// # Errors
+/// In words, with the folder.
+pub(super) fn make_private(folder: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("Error: --spool {}", folder.display()))
+}
+
+/// Gives a folder and what lies in it, two levels down, to a user.
+///
+/// # Errors
+/// In words, with the path.
+pub(super) fn give(folder: &Path, account: &User) -> anyhow::Result<()> {
+    let mut paths = vec![(folder.to_owned(), 0)];
+    while let Some((path, depth)) = paths.pop() {
+        let context = || format!("Error: --spool {}", path.display());
+        // A link would lead somewhere else.
+        if path.is_symlink() {
+            continue;
+        }
+        chown(&path, Some(account.uid), Some(account.gid)).with_context(context)?;
+        if depth < 2 && path.is_dir() {
+            for entry in path.read_dir().with_context(context)?.flatten() {
+                paths.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -25,6 +25,8 @@ use nix::sys::prctl;
 use nix::unistd::geteuid;
 use tracing::{debug, warn};
 
+use std::path::PathBuf;
+
 use crate::config::Config;
 use crate::secrets;
 use user::Become;
@@ -34,6 +36,8 @@ use user::Become;
 pub struct Privileges {
     user: Become,
     sandbox: bool,
+    /// Must belong to the user that is become.
+    spool: Option<PathBuf>,
 }
 
 impl Privileges {
@@ -46,13 +50,17 @@ impl Privileges {
         prctl::set_no_new_privs().map_err(|error| anyhow!("Error: no new privileges: {error}"))?;
         debug!("no new privileges for this process");
         shrink_bounding_set();
+        let spool = config.delivery.spool.as_ref().map(|spool| spool.folder.clone());
+        if let Some(folder) = &spool {
+            files::make_private(folder)?;
+        }
         if config.sandbox {
             match files::restrict(config).map_err(|error| refused("Landlock", &error))? {
                 Some(outcome) => debug!("Landlock: {outcome}"),
                 None => warn!("this kernel has no Landlock: file access is not restricted"),
             }
         }
-        Ok(Self { user, sandbox: config.sandbox })
+        Ok(Self { user, sandbox: config.sandbox, spool })
     }
 
     /// The second step: every packet socket is open, and this is the only thread.
@@ -81,8 +89,11 @@ impl AllOpen {
     /// # Errors
     /// The user could not be changed, or the filter not be installed.
     pub fn confine(self) -> anyhow::Result<()> {
-        let Self(Privileges { user, sandbox }) = self;
+        let Self(Privileges { user, sandbox, spool }) = self;
         if let Become::User(account) = &user {
+            if let Some(folder) = &spool {
+                files::give(folder, account)?;
+            }
             user::change(account)?;
             keep(&[])?;
             // A change of user opens the memory to its debuggers again.

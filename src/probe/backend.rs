@@ -6,11 +6,11 @@ use anyhow::{Context, anyhow};
 use capture::Interface;
 use export::{
     Device, DeviceApi, DeviceError, HttpConfig, Identity, KflowConfig, Output, QueueLimits,
-    Selection, Timing,
+    Selection, SpoolConfig, Timing,
 };
 use tracing::{debug, warn};
 
-use crate::config::{Backend, DeviceChoice};
+use crate::config::{Backend, Delivery, DeviceChoice};
 
 /// Requests in flight at most.
 const IN_FLIGHT: usize = 3;
@@ -35,6 +35,7 @@ pub(super) fn connect(
         credentials: backend.credentials.clone(),
         proxy: backend.proxy.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ca_file: backend.ca_file.clone(),
     };
     let host_name = host_name()?;
     let selection = selection(&backend.device)?;
@@ -54,16 +55,23 @@ pub(super) fn connect(
 
 impl Connected {
     /// The kflow output.
-    pub(super) fn output(&self, backend: &Backend) -> Output {
+    pub(super) fn output(&self, backend: &Backend, delivery: &Delivery) -> Output {
+        let spool = delivery.spool.as_ref();
         Output::Kflow(Box::new(KflowConfig {
             flow_url: backend.urls.flow.clone(),
             metrics_url: Some(backend.urls.metrics.clone()),
             http: self.http.clone(),
             device: self.device.clone(),
             host_name: self.host_name.clone(),
-            queue: QueueLimits::default(),
+            queue: QueueLimits {
+                max_bytes: usize::try_from(delivery.queue_bytes).unwrap_or(usize::MAX),
+                ..QueueLimits::default()
+            },
             max_in_flight: IN_FLIGHT,
             timing: Timing::default(),
+            keep_heavy: delivery.keep_heavy,
+            spool: spool
+                .map(|spool| SpoolConfig { dir: spool.folder.clone(), max_bytes: spool.bytes }),
         }))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use capture::Filter;
-use export::{Device, DeviceChange, DeviceWatch};
+use export::{Device, DeviceChange, DeviceSettings, DeviceWatch, ExporterControl};
 use signal_hook::consts::SIGHUP;
 use signal_hook::flag;
 use tracing::{info, warn};
@@ -112,6 +112,7 @@ pub(super) fn watch_device(
     config: &Config,
     connected: Option<&Connected>,
     live: &Arc<LiveSettings>,
+    exporter: ExporterControl,
 ) -> Option<DeviceWatch> {
     let (backend, connected) = (config.backend.as_ref()?, connected?);
     let live = Arc::clone(live);
@@ -119,6 +120,9 @@ pub(super) fn watch_device(
     let api = backend.urls.api.clone();
     let watch = DeviceWatch::start(http, api, device, move |device, changes| {
         device_changed(device, changes, &live);
+        if !exporter.apply(DeviceSettings::from(device)) {
+            warn!("the exporter did not take the device's new settings");
+        }
     });
     watch.inspect_err(|error| warn!("the device is not looked at again: {error}")).ok()
 }

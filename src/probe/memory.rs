@@ -4,8 +4,8 @@ use flowtable::FlowTable;
 
 /// Program, libraries, stacks, reassembly (16 MiB a reader is counted below), HTTP.
 const FIXED_BYTES: usize = 48 << 20;
-/// The exporter's queue of encoded batches, and records on their way to it.
-const QUEUE_BYTES: usize = (64 << 20) + (32 << 20);
+/// Records on their way to the exporter.
+const CHANNEL_BYTES: usize = 32 << 20;
 /// Fragments that wait for each other, per reader.
 const READER_BYTES: usize = 17 << 20;
 
@@ -26,10 +26,12 @@ pub(super) fn capacity(
     max_memory_mib: usize,
     readers: usize,
     ring_bytes: usize,
+    queue_bytes: usize,
     decoder_bytes: Option<usize>,
 ) -> Result<usize, String> {
     let ceiling = max_memory_mib << 20;
-    let taken = FIXED_BYTES + QUEUE_BYTES + readers * (READER_BYTES + ring_bytes);
+    let taken = FIXED_BYTES + CHANNEL_BYTES + readers * (READER_BYTES + ring_bytes);
+    let taken = taken.saturating_add(queue_bytes);
     let share = max_flows.div_ceil(readers);
     let left = ceiling.saturating_sub(taken) / readers;
     // The index doubles by powers of two, so the largest capacity is searched, not computed.
@@ -50,35 +52,38 @@ pub(super) fn capacity(
 mod tests {
     use super::*;
 
+    /// The default of `--queue-size`.
+    const QUEUE: usize = 64 << 20;
+
     #[test]
     fn the_default_holds_two_million_conversations_and_one_ring() {
-        assert_eq!(capacity(2_000_000, 1024, 1, 128 << 20, None), Ok(2_000_000));
+        assert_eq!(capacity(2_000_000, 1024, 1, 128 << 20, QUEUE, None), Ok(2_000_000));
     }
 
     #[test]
     fn decoders_take_their_share() {
         let decoders = Some(decoder_bytes(1024, 1));
-        let n = capacity(2_000_000, 1024, 1, 128 << 20, decoders).unwrap();
+        let n = capacity(2_000_000, 1024, 1, 128 << 20, QUEUE, decoders).unwrap();
         assert!((1_000_000..2_000_000).contains(&n), "{n}");
         assert_eq!(decoder_bytes(256, 2), 16 << 20);
     }
 
     #[test]
     fn a_lower_ceiling_lowers_the_capacity() {
-        let n = capacity(2_000_000, 512, 1, 128 << 20, None).unwrap();
+        let n = capacity(2_000_000, 512, 1, 128 << 20, QUEUE, None).unwrap();
         assert!((500_000..2_000_000).contains(&n), "{n}");
         assert!(FlowTable::bytes(n, None) <= 255 << 20);
     }
 
     #[test]
     fn readers_share_the_conversations() {
-        assert_eq!(capacity(2_000_000, 4096, 4, 128 << 20, None), Ok(500_000));
-        assert_eq!(capacity(1, 1024, 1, 0, None), Ok(1));
+        assert_eq!(capacity(2_000_000, 4096, 4, 128 << 20, QUEUE, None), Ok(500_000));
+        assert_eq!(capacity(1, 1024, 1, 0, QUEUE, None), Ok(1));
     }
 
     #[test]
     fn a_ceiling_below_the_rings_is_refused_in_words() {
-        let text = capacity(2_000_000, 256, 4, 128 << 20, None).unwrap_err();
+        let text = capacity(2_000_000, 256, 4, 128 << 20, QUEUE, None).unwrap_err();
         assert_eq!(text, "--max-memory 256 does not hold 4 readers with rings of 128 MiB");
     }
 }

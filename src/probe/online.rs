@@ -89,7 +89,7 @@ pub(super) fn run(
         interfaces.push(interface);
     }
     let status = setup::status(status_socket, status);
-    let device = control::watch_device(config, connected.as_ref(), &settings);
+    let device = control::watch_device(config, connected.as_ref(), &settings, exporter.control());
     let follow = || control.poll(&settings);
     let result = watch(threads, &mut interfaces, &status, stop, follow);
     drop(device);

@@ -1,6 +1,7 @@
 //! What live capture and replay set up alike: outputs, exporter, tables.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -11,7 +12,7 @@ use tracing::{info, warn};
 
 use super::backend::{self, Connected};
 use super::{apps, memory};
-use crate::config::{Config, OutputChoice};
+use crate::config::{Config, OutputChoice, Rotation};
 use crate::status::Status;
 
 /// Messages of up to 512 records between each reader and the exporter; a live one must never wait.
@@ -33,19 +34,29 @@ pub(super) fn outputs(config: &Config, interface: Option<&Interface>) -> anyhow:
     for choice in &config.outputs {
         outputs.push(match (choice, &config.backend) {
             (OutputChoice::Json(None), _) => Output::Json(Target::Stdout),
-            (OutputChoice::Json(Some(path)), _) => Output::Json(Target::File(path.clone())),
+            (OutputChoice::Json(Some(path)), _) => Output::Json(file(path, config.rotation)),
             (OutputChoice::Kflow, Some(backend)) => {
                 let found = backend::connect(backend, interface)?;
-                let output = found.output(backend);
+                let output = found.output(backend, &config.delivery);
                 connected = Some(found);
                 output
             }
             (OutputChoice::Kflow, None) => bail!("Error: kflow output without a backend"),
-            (OutputChoice::Ipfix { .. }, _) => bail!("Error: IPFIX is not in this build"),
+            (OutputChoice::Ipfix(collector), _) => Output::Ipfix(collector.clone()),
         });
     }
     let sample = config.sample.at_start(connected.as_ref().and_then(Connected::rate));
     Ok(Outputs { outputs, sample, connected })
+}
+
+fn file(path: &Path, rotation: Option<Rotation>) -> Target {
+    match rotation {
+        None => Target::File(path.to_owned()),
+        Some(Rotation { bytes, files }) => {
+            let rotation = export::Rotation { max_bytes: bytes, max_files: files };
+            Target::Rotated(path.to_owned(), rotation)
+        }
+    }
 }
 
 /// Starts the exporter and gives a feed to each reader; `links` has the number of the interface
@@ -108,6 +119,7 @@ impl TableSettings {
             config.max_memory_mib,
             readers,
             ring_bytes,
+            config.delivery.queue_bytes as usize,
             apps.as_ref().map(|apps| apps.budget_bytes),
         )
         .map_err(|text| anyhow!("Error: {text}"))?;

@@ -9,6 +9,8 @@ pub struct Timing {
     pub connect_timeout: Duration,
     /// For a whole request.
     pub request_timeout: Duration,
+    /// How long a connection is kept that carries nothing.
+    pub idle_timeout: Duration,
     /// First wait; each further one is twice as long. The second half of a wait is random.
     pub backoff_min: Duration,
     /// Longest wait.
@@ -20,12 +22,13 @@ pub struct Timing {
 }
 
 impl Default for Timing {
-    /// Connect 10 s, request 30 s, waits from 0.5 s to 30 s, `Retry-After` up to 5 min, metrics
+    /// Connect 10 s, request 30 s, idle 90 s, waits from 0.5 s to 30 s, `Retry-After` up to 5 min, metrics
     /// each 60 s.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(90),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
             retry_after_max: Duration::from_secs(300),
@@ -75,20 +78,28 @@ impl Timing {
 pub(crate) struct Gate {
     failures: u32,
     open_at: Instant,
+    /// Until then the server asked for silence; an answer to an earlier request does not end it.
+    asked_until: Instant,
 }
 
 impl Gate {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { failures: 0, open_at: now }
+        Self { failures: 0, open_at: now, asked_until: now }
     }
 
     /// How many requests may be in flight now, of `max`.
     pub(crate) fn allows(&self, now: Instant, max: usize) -> usize {
         match self.failures {
+            _ if now < self.asked_until => 0,
             0 => max,
             _ if now < self.open_at => 0,
             _ => 1,
         }
+    }
+
+    /// Whether the last attempt failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failures > 0
     }
 
     pub(crate) fn answered(&mut self) {
@@ -102,12 +113,15 @@ impl Gate {
         timing: &Timing,
         random: &mut fastrand::Rng,
     ) {
+        if let Some(asked) = retry_after {
+            self.asked_until = self.asked_until.max(now + asked);
+        }
         // Requests that fail together are one failure.
         if self.failures == 0 || now >= self.open_at {
             self.failures = self.failures.saturating_add(1);
             self.open_at = now + timing.wait(self.failures, retry_after, random);
         } else {
-            self.open_at = self.open_at.max(now + retry_after.unwrap_or_default());
+            self.open_at = self.open_at.max(self.asked_until);
         }
     }
 }
@@ -172,6 +186,10 @@ mod tests {
         gate.failed(start, Some(7 * SECOND), &timing, &mut random);
         assert_eq!(gate.allows(start + 6 * SECOND, 3), 0);
         assert_eq!(gate.allows(start + 7 * SECOND, 3), 1);
+        // A request that was under way is answered: the server wants to be left alone all the same.
+        gate.answered();
+        assert_eq!(gate.allows(start + 6 * SECOND, 3), 0);
+        assert_eq!(gate.allows(start + 7 * SECOND, 3), 3);
     }
 
     #[test]

@@ -1,53 +1,40 @@
 //! The kflow output: resampling, batches, delivery, own metrics.
 
+mod backlog;
 mod backoff;
 mod columns;
 mod metrics;
+mod pipeline;
+mod prepared;
 mod queue;
 mod sample;
 mod sender;
 mod streak;
 mod wire;
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use flowtable::Cut;
 use kflow::api::{Device, SenderId};
-use kflow::wire::{Encoder, MAX_UNPACKED_BYTES, MESSAGE_OVERHEAD_BYTES, unpacked_size};
 use reqwest::Url;
 use tokio::sync::Notify;
-use tracing::{error, warn};
+use tracing::{error, info};
 
 pub use backoff::Timing;
 pub use columns::decodable;
+pub use pipeline::{Body, DeviceSettings, Pipeline};
 pub use queue::QueueLimits;
 
-use crate::http::{Http, HttpConfig, HttpError};
+use crate::exporter::StartError;
+use crate::http::{Http, HttpConfig};
+use crate::spool::{Spool, SpoolConfig};
 use crate::stats::{Lost, OutputStats};
-use columns::Columns;
 use metrics::Reporter;
-use sample::{Reservoir, Weighted};
+use pipeline::Dispatched;
+use sample::Minute;
 pub(crate) use sender::WhenFull;
 use sender::{Sender, SenderConfig};
-use wire::WireRecord;
-
-/// Flow limit of a device that has none (AGG-9).
-const DEFAULT_FLOW_LIMIT: u64 = 4000;
-/// Highest flow limit that is used.
-const MAX_FLOW_LIMIT: u64 = 1_000_000;
-/// Records that one dispatch holds at most, whatever time it stands for; about 250 MB.
-const MAX_SAMPLE_RECORDS: usize = 1_000_000;
-/// Unpacked bytes of one batch. Well below the wire's limit, so that encoding holds up requests
-/// for milliseconds only and several batches travel at once.
-const BATCH_BYTES: usize = 4 << 20;
-const _: () = assert!(BATCH_BYTES <= MAX_UNPACKED_BYTES);
-/// gzip level: packing has taken out most of the redundancy, more effort gains little.
-const GZIP_LEVEL: u32 = 1;
 
 /// Where and as whom flow records are sent.
 #[derive(Clone, Debug)]
@@ -68,17 +55,18 @@ pub struct KflowConfig {
     pub max_in_flight: usize,
     /// Limits and waits; the default is what the wire contract asks for.
     pub timing: Timing,
+    /// When there are more records than the device may send: keep the largest for certain and
+    /// others the rather, the more bytes they have, instead of each with the same probability.
+    pub keep_heavy: bool,
+    /// Where batches wait on disk when they cannot be sent; without it they wait in memory alone.
+    pub spool: Option<SpoolConfig>,
 }
 
 /// The kflow output, driven by the exporter's loop.
 pub(crate) struct KflowOutput {
-    device_id: u32,
-    columns: Columns,
-    /// Records per second.
-    flow_limit: usize,
-    reservoir: Reservoir,
-    encoder: Encoder,
-    body: Vec<u8>,
+    pipeline: Pipeline,
+    settings: DeviceSettings,
+    minute: Minute,
     sender: Sender,
     reporter: Option<Reporter>,
     stats: Arc<OutputStats>,
@@ -91,15 +79,18 @@ impl KflowOutput {
         seed: u64,
         wake: Arc<Notify>,
         stats: Arc<OutputStats>,
-    ) -> Result<Self, HttpError> {
+    ) -> Result<Self, StartError> {
         let urls = [Some(&config.flow_url), config.metrics_url.as_ref()];
         let needs_tls = urls.iter().flatten().any(|url| url.scheme() == "https");
         let http = Http::new(&config.http, &config.timing, needs_tls)?;
-        let flow_limit = flow_limit(&config.device);
+        let settings = DeviceSettings::from(&config.device);
         let reporter = config.metrics_url.map(|url| {
             let tags = metrics::tags(&config.device, &config.host_name, &config.http.version);
             Reporter::new(http.clone(), url, tags, config.timing.metrics_interval)
         });
+        let folder = format!("{}-{}", config.device.company_id, config.device.id);
+        let open = |spool| Spool::start(&spool, &folder, Arc::clone(&wake), Arc::clone(&stats));
+        let spool = config.spool.map(open).transpose()?;
         let sender = SenderConfig {
             http,
             url: with_sender_id(config.flow_url, &config.device),
@@ -108,31 +99,45 @@ impl KflowOutput {
             max_in_flight: config.max_in_flight,
             when_full,
             wake,
+            spool,
         };
+        let device_id = config.device.id as u32;
         Ok(Self {
-            device_id: config.device.id as u32,
-            columns: Columns::new(&config.device.custom_column_data),
-            flow_limit,
-            reservoir: Reservoir::new(flow_limit, seed),
-            encoder: Encoder::new(),
-            body: Vec::new(),
+            pipeline: Pipeline::new(device_id, &settings, config.keep_heavy, seed),
+            settings,
+            minute: Minute::default(),
             sender: Sender::new(sender, Arc::clone(&stats)),
             reporter,
             stats,
         })
     }
 
-    /// Begins an interval that stands for `seconds`, at least 1: the flow limit times that many
-    /// records may leave at its end, [`MAX_SAMPLE_RECORDS`] at most.
+    /// Takes what the device is configured to now; says so when it is something else.
+    pub(crate) fn apply(&mut self, settings: &DeviceSettings) {
+        if self.settings == *settings {
+            return;
+        }
+        let (old, new) = (&self.settings, settings);
+        info!(
+            "device settings: flow limit {}/s (was {}/s), {} columns (were {})",
+            new.max_flow_rate,
+            old.max_flow_rate,
+            new.columns.len(),
+            old.columns.len()
+        );
+        self.pipeline.apply(settings);
+        self.settings = settings.clone();
+    }
+
+    /// Begins an interval that stands for `seconds`.
     pub(crate) fn begin(&mut self, seconds: u32) {
-        let limit = self.flow_limit.saturating_mul(seconds.max(1) as usize);
-        self.reservoir.restart(limit.min(MAX_SAMPLE_RECORDS));
+        self.pipeline.begin(seconds);
     }
 
     pub(crate) fn offer<'a>(&mut self, cuts: impl ExactSizeIterator<Item = Cut<'a>>) {
         self.stats.offered.add(cuts.len() as u64);
         for cut in cuts {
-            self.reservoir.offer(&cut);
+            self.pipeline.offer(&cut);
         }
     }
 
@@ -144,23 +149,24 @@ impl KflowOutput {
 
     /// Ends the interval: samples, encodes and queues what was offered since [`Self::begin`].
     pub(crate) fn dispatch(&mut self) {
-        self.stats.sampled_out.add(self.reservoir.left_out());
-        let Self { reservoir, columns, device_id, encoder, body, sender, stats, .. } = self;
-        let wire = |weighted| WireRecord { weighted, columns, device_id: *device_id };
-        let mut rest = reservoir.weigh();
-        while !rest.is_empty() {
-            let (batch, later) = rest.split_at(batch_len(rest, wire));
-            rest = later;
-            body.clear();
-            if let Err(error) = encoder.encode_records(batch.iter().map(wire), body) {
-                error!("cannot encode a batch of {} records: {error}", batch.len());
-                stats.lose(Lost::Encode, batch.len() as u64);
-                continue;
+        let Self { pipeline, sender, stats, minute, .. } = self;
+        let Dispatched { left_out, sums } = pipeline.dispatch_with(|body| match body {
+            Ok(body) => {
+                stats.encoded.add(body.records);
+                sender.enqueue(body.bytes, body.records);
             }
-            stats.encoded.add(batch.len() as u64);
-            sender.enqueue(compress(body), batch.len() as u64);
-        }
-        self.reservoir.restart(self.flow_limit);
+            Err((records, error)) => {
+                error!("cannot encode a batch of {records} records: {error}");
+                stats.lose(Lost::Encode, records);
+            }
+        });
+        stats.sampled_out.add(left_out);
+        let last_minute = minute.add(sums);
+        let error = &stats.sample_error;
+        error.last_bytes.set(sums.bytes.relative_error());
+        error.last_packets.set(sums.packets.relative_error());
+        error.minute_bytes.set(last_minute.bytes.relative_error());
+        error.minute_packets.set(last_minute.packets.relative_error());
     }
 
     /// Takes in answers and starts requests. Must run inside the runtime.
@@ -186,21 +192,6 @@ impl KflowOutput {
     }
 }
 
-fn flow_limit(device: &Device) -> usize {
-    let limit = match device.max_flow_rate {
-        0 => {
-            warn!("device {} has no flow limit, using {DEFAULT_FLOW_LIMIT}/s", device.device_name);
-            DEFAULT_FLOW_LIMIT
-        }
-        limit if limit > MAX_FLOW_LIMIT => {
-            warn!("flow limit {limit}/s is beyond {MAX_FLOW_LIMIT}/s, using the latter");
-            MAX_FLOW_LIMIT
-        }
-        limit => limit,
-    };
-    limit as usize
-}
-
 /// POST-1.
 fn with_sender_id(mut url: Url, device: &Device) -> Url {
     let sender_id = SenderId {
@@ -212,30 +203,9 @@ fn with_sender_id(mut url: Url, device: &Device) -> Url {
     url
 }
 
-/// How many records, at least one, fit the next batch.
-fn batch_len<'a>(records: &'a [Weighted], wire: impl Fn(&'a Weighted) -> WireRecord<'a>) -> usize {
-    let mut bytes = MESSAGE_OVERHEAD_BYTES;
-    let too_many = records.iter().position(|weighted| {
-        bytes += unpacked_size(&wire(weighted));
-        bytes > BATCH_BYTES
-    });
-    too_many.unwrap_or(records.len()).max(1)
-}
-
-fn compress(body: &[u8]) -> Bytes {
-    let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 2), Compression::new(GZIP_LEVEL));
-    gzip.write_all(body).expect("writing to a Vec does not fail");
-    gzip.finish().expect("writing to a Vec does not fail").into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::record;
-
-    fn weighted(record: &flowtable::Record) -> Weighted {
-        Weighted::new(&Cut { record, tcp: None, event: None })
-    }
 
     fn device(name: &str, max_flow_rate: u64) -> Device {
         let name = name.to_owned();
@@ -255,22 +225,5 @@ mod tests {
             url("http://127.0.0.1:8999/chf?key=a%20b&x", "a b&c"),
             "http://127.0.0.1:8999/chf?key=a%20b&x&sender_id=1289%3Aa+b%26c%3A9623&sid=0"
         );
-    }
-
-    #[test]
-    fn a_missing_flow_limit_is_4000_and_a_huge_one_is_bounded() {
-        assert_eq!(flow_limit(&device("a", 0)), 4000);
-        assert_eq!(flow_limit(&device("a", 100)), 100);
-        assert_eq!(flow_limit(&device("a", u64::MAX)), 1_000_000);
-    }
-
-    #[test]
-    fn batches_are_split_below_the_limit_of_a_message() {
-        let columns = Columns::default();
-        let weighted: Vec<Weighted> = (0..20_000).map(|port| weighted(&record(port))).collect();
-        let wire = |weighted| WireRecord { weighted, columns: &columns, device_id: 1 };
-        // (4,194,304 − 32) / 344 = 12,192.6.
-        assert_eq!(batch_len(&weighted, wire), 12_192);
-        assert_eq!(batch_len(&weighted[12_192..], wire), 7_808);
     }
 }

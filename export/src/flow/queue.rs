@@ -21,6 +21,17 @@ impl Default for QueueLimits {
     }
 }
 
+/// Whether a batch is in the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// In memory alone.
+    No,
+    /// To be written, and perhaps written already.
+    Asked,
+    /// On disk.
+    Yes,
+}
+
 /// One POST body.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Batch {
@@ -32,6 +43,17 @@ pub(crate) struct Batch {
     /// Attempts so far.
     pub attempts: u32,
     pub not_before: Instant,
+    pub made: Instant,
+    pub stored: Stored,
+    /// Was read back from the spool.
+    pub from_spool: bool,
+}
+
+impl Batch {
+    pub(crate) fn new(number: u64, records: u64, body: Bytes, now: Instant) -> Self {
+        let (not_before, made, stored) = (now, now, Stored::No);
+        Self { number, records, body, attempts: 0, not_before, made, stored, from_spool: false }
+    }
 }
 
 /// Batches in order of age.
@@ -77,6 +99,21 @@ impl Queue {
         self.take_at(0)
     }
 
+    /// Takes out the batch of this number.
+    pub(crate) fn take(&mut self, number: u64) -> Option<Batch> {
+        let place = self.batches.binary_search_by_key(&number, |batch| batch.number).ok()?;
+        self.take_at(place)
+    }
+
+    pub(crate) fn find(&mut self, number: u64) -> Option<&mut Batch> {
+        let place = self.batches.binary_search_by_key(&number, |batch| batch.number).ok()?;
+        self.batches.get_mut(place)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Batch> {
+        self.batches.iter_mut()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.batches.len()
     }
@@ -100,7 +137,7 @@ mod tests {
 
     fn batch(number: u64, bytes: usize, not_before: Instant) -> Batch {
         let body = vec![0; bytes].into();
-        Batch { number, records: 1, body, attempts: 0, not_before }
+        Batch { not_before, ..Batch::new(number, 1, body, not_before) }
     }
 
     fn queue(max_bytes: usize, max_batches: usize) -> Queue {

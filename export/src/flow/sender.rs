@@ -1,9 +1,9 @@
 //! Delivery of batches: several requests in flight, repeated until answered (wire contract,
 //! section 3).
 //!
-//! Bounds: the queue's limits, plus `max_in_flight` batches on their way. A batch that was answered
-//! 200 is never sent again. One that broke off before an answer may have arrived and is sent again:
-//! the protocol cannot tell.
+//! Bounds: the queue's limits, plus `max_in_flight` batches on their way, and one more with a spool.
+//! A batch that was answered 200 is never sent again. One that broke off before an answer may have
+//! arrived and is sent again: the protocol cannot tell.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::warn;
 
+use super::backlog::Backlog;
 use super::backoff::{Gate, Timing};
-use super::queue::{Batch, Queue, QueueLimits};
+use super::queue::{Batch, Queue, QueueLimits, Stored};
 use super::streak::Streak;
 use crate::http::{Failure, Http, public_url, read_bounded};
+use crate::spool::Spool;
 use crate::stats::{Lost, OutputStats};
 
 /// What is read of a 200 answer so that its connection can be used again, and for how long.
@@ -49,15 +51,16 @@ pub(crate) struct Sender {
     timing: Timing,
     max_in_flight: usize,
     when_full: WhenFull,
-    queue: Queue,
+    pub(super) queue: Queue,
     requests: JoinSet<Outcome>,
-    in_flight: HashMap<Id, Batch>,
-    gate: Gate,
+    pub(super) in_flight: HashMap<Id, Batch>,
+    pub(super) gate: Gate,
     streak: Streak,
     random: fastrand::Rng,
     made: u64,
     wake: Arc<Notify>,
-    stats: Arc<OutputStats>,
+    pub(super) backlog: Option<Backlog>,
+    pub(super) stats: Arc<OutputStats>,
 }
 
 /// Where and how a [`Sender`] sends.
@@ -71,6 +74,7 @@ pub(crate) struct SenderConfig {
     pub when_full: WhenFull,
     /// Told when a request has ended.
     pub wake: Arc<Notify>,
+    pub spool: Option<Spool>,
 }
 
 impl Sender {
@@ -87,8 +91,9 @@ impl Sender {
             in_flight: HashMap::new(),
             gate: Gate::new(Instant::now()),
             random: fastrand::Rng::new(),
-            made: 0,
+            made: config.spool.as_ref().map_or(0, |spool| spool.youngest),
             wake: config.wake,
+            backlog: config.spool.map(Backlog::new),
             stats,
         }
     }
@@ -97,40 +102,53 @@ impl Sender {
     pub(crate) fn enqueue(&mut self, body: Bytes, records: u64) {
         self.made += 1;
         self.stats.batches.add(1);
-        let batch =
-            Batch { number: self.made, records, body, attempts: 0, not_before: Instant::now() };
-        self.insert(batch);
+        self.insert(Batch::new(self.made, records, body, Instant::now()));
     }
 
     /// Takes in what has been answered and starts what may start. Must run inside the runtime.
     pub(crate) fn pump(&mut self, now: Instant) {
         self.take_answers(now);
+        self.hear_spool(now);
+        self.store(now);
+        self.start_due(now);
+        self.show();
+    }
+
+    /// Fresh batches first. The spool has a request of its own beside them, so that neither waits
+    /// for the other; after a failure there is one request at a time, whatever it carries.
+    fn start_due(&mut self, now: Instant) {
         let allowed = self.gate.allows(now, self.max_in_flight);
-        while self.in_flight.len() < allowed
+        let has_backlog = self.in_flight.values().any(|batch| batch.from_spool);
+        let beside = usize::from(has_backlog && !self.gate.is_failing());
+        while self.in_flight.len() < allowed + beside
             && let Some(batch) = self.queue.take_due(now)
         {
             self.start(batch);
         }
-        self.show();
+        let room = allowed > 0 && (!self.gate.is_failing() || self.in_flight.is_empty());
+        if room && !has_backlog {
+            self.start_backlog(now);
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.queue.len() == 0
+        self.in_flight.is_empty() && self.queue.len() == 0 && self.is_backlog_settled()
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.queue.is_full()
+        self.queue.is_full() || self.is_spool_nearly_full()
     }
 
-    /// Gives up on everything that has not been answered.
+    /// Gives up on everything that has not been answered, but for what the spool takes.
     pub(crate) fn abandon(&mut self) {
         self.take_answers(Instant::now());
         self.requests.abort_all();
         let in_flight = std::mem::take(&mut self.in_flight).into_values();
         let waiting = std::iter::from_fn(|| self.queue.take_any());
         let left: Vec<Batch> = in_flight.chain(waiting).collect();
+        let left = self.store_for_later(left);
         for batch in &left {
-            self.lose(batch, Lost::Deadline);
+            self.lose(batch.records, Lost::Deadline);
         }
         if !left.is_empty() {
             let records: u64 = left.iter().map(|batch| batch.records).sum();
@@ -145,7 +163,7 @@ impl Sender {
         }
     }
 
-    fn start(&mut self, mut batch: Batch) {
+    pub(super) fn start(&mut self, mut batch: Batch) {
         batch.attempts = batch.attempts.saturating_add(1);
         if batch.attempts > 1 {
             self.stats.retries.add(1);
@@ -174,34 +192,41 @@ impl Sender {
                 self.stats.batches_sent.add(1);
                 self.stats.bytes_sent.add(batch.body.len() as u64);
                 self.stats.succeeded_now();
+                self.settled(&batch);
             }
             Outcome::Refused(failure) => {
                 self.gate.answered();
                 self.streak.refused(&failure, batch.records);
-                self.lose(&batch, Lost::Rejected);
+                self.lose(batch.records, Lost::Rejected);
+                self.settled(&batch);
             }
             Outcome::Repeat { failure, after } => {
                 self.stats.attempts_failed.add(1);
                 self.streak.failed(&failure, batch.attempts, now);
                 self.gate.failed(now, after, &self.timing, &mut self.random);
                 batch.not_before = now + self.timing.wait(batch.attempts, after, &mut self.random);
-                self.insert(batch);
+                self.take_back(batch);
             }
         }
     }
 
-    fn insert(&mut self, batch: Batch) {
+    pub(super) fn insert(&mut self, batch: Batch) {
         self.queue.insert(batch);
         if self.when_full == WhenFull::DropOldest {
             while let Some(oldest) = self.queue.drop_oldest() {
+                if oldest.stored != Stored::No {
+                    // The spool says whether it has it.
+                    continue;
+                }
                 self.streak.overflowed(oldest.records, Instant::now());
-                self.lose(&oldest, Lost::QueueFull);
+                self.lose(oldest.records, Lost::QueueFull);
             }
         }
     }
 
-    fn lose(&self, batch: &Batch, reason: Lost) {
-        self.stats.lose(reason, batch.records);
+    /// Counts a batch as lost.
+    pub(super) fn lose(&self, records: u64, reason: Lost) {
+        self.stats.lose(reason, records);
         self.stats.batches_lost.add(1);
     }
 
@@ -215,14 +240,17 @@ impl Sender {
 async fn attempt(http: &Http, url: Url, body: Bytes, timing: &Timing) -> Outcome {
     let request = http
         .send
-        .post(url)
+        .post(url.clone())
         .header(CONTENT_TYPE, "application/binary")
         .header(CONTENT_ENCODING, "gzip")
         .body(body);
     match request.send().await {
         Ok(answer) => judge(http, answer, timing).await,
         Err(error) if error.is_builder() => Outcome::Refused(http.transport_failure(error)),
-        Err(error) => Outcome::Repeat { failure: http.transport_failure(error), after: None },
+        Err(error) => {
+            let failure = http.explained_failure(error, &url).await;
+            Outcome::Repeat { failure, after: None }
+        }
     }
 }
 

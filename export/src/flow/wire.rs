@@ -5,16 +5,18 @@ use flowtable::Direction;
 use kflow::Flow;
 use kflow::wire::ValueRef;
 
-use super::columns::Columns;
 use super::sample::Weighted;
 
 /// A record on its way into a message.
 #[derive(Clone, Copy)]
 pub(crate) struct WireRecord<'a> {
     pub weighted: &'a Weighted,
-    pub columns: &'a Columns,
+    /// What goes into custom columns.
+    pub values: &'a [(u32, ValueRef<'a>)],
     /// Low 32 bits of the device id.
     pub device_id: u32,
+    /// What the record takes in a message.
+    pub unpacked_bytes: usize,
 }
 
 impl kflow::wire::Record for WireRecord<'_> {
@@ -55,7 +57,11 @@ impl kflow::wire::Record for WireRecord<'_> {
     }
 
     fn customs(&self) -> impl Iterator<Item = (u32, ValueRef<'_>)> {
-        self.columns.values(self.weighted.cut())
+        self.values.iter().copied()
+    }
+
+    fn unpacked_bytes(&self) -> usize {
+        self.unpacked_bytes
     }
 }
 
@@ -75,6 +81,7 @@ mod tests {
     use kflow::api::CustomColumn;
     use kflow::wire::Record as _;
 
+    use super::super::columns::Columns;
     use super::*;
     use crate::testing::record;
 
@@ -111,8 +118,7 @@ mod tests {
     }
 
     fn flow(weighted: &Weighted) -> Flow {
-        let columns = Columns::default();
-        WireRecord { weighted, columns: &columns, device_id: 9623 }.fixed()
+        WireRecord { weighted, values: &[], device_id: 9623, unpacked_bytes: 0 }.fixed()
     }
 
     #[test]
@@ -157,8 +163,8 @@ mod tests {
             column(4, "CLIENT_NW_LATENCY_MS"),
         ]);
         let customs = |weighted: &Weighted, columns: &Columns| {
-            WireRecord { weighted, columns, device_id: 1 }
-                .customs()
+            columns
+                .values(weighted.cut())
                 .map(|(id, value)| match value {
                     ValueRef::U32(value) => (id, value),
                     other => panic!("{other:?}"),
@@ -176,7 +182,6 @@ mod tests {
     fn a_column_id_beyond_32_bits_counts_as_absent() {
         let columns = Columns::new(&[column(1 << 32, "FRAGMENTS")]);
         let answer = dns_answer(Direction::In);
-        let wire = WireRecord { weighted: &answer, columns: &columns, device_id: 1 };
-        assert_eq!(wire.customs().count(), 0);
+        assert_eq!(columns.values(answer.cut()).count(), 0);
     }
 }

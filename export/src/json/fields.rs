@@ -1,90 +1,10 @@
-//! The fields of a JSON line: one table from which the lines, and whoever documents them, follow.
-//!
-//! Behind them stand, where there is something to say, `tcp` with the members of
-//! [`TCP_FIELDS`](crate::TCP_FIELDS), and `application` with what a decoder reports.
+//! Records as lines of JSON.
 
-use decode::app::App;
-use flowtable::{Cut, Direction, Record};
+use flowtable::Cut;
 
 use super::extras;
 use super::text::{TimeText, write_addr, write_mac, write_number};
-
-/// One member of a JSON line.
-pub struct Field {
-    /// Member name.
-    pub name: &'static str,
-    /// What it means, with type and unit.
-    pub doc: &'static str,
-    /// `"name":`.
-    key: &'static str,
-    write: fn(&mut TimeText, &mut Vec<u8>, &Record),
-}
-
-impl std::fmt::Debug for Field {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.name, self.doc)
-    }
-}
-
-macro_rules! fields {
-    ($($name:literal $doc:literal => $write:expr;)*) => {
-        /// Every member, in the order of the line. All are always present.
-        pub const FIELDS: &[Field] = &[$(Field {
-            name: $name,
-            doc: $doc,
-            key: concat!("\"", $name, "\":"),
-            write: $write,
-        }),*];
-    };
-}
-
-fields! {
-    "time" "text: when the record was cut, RFC 3339 in UTC with nanoseconds" =>
-        |times, out, r| quoted(out, |out| times.write(out, r.time_ns));
-    "src" "text: source address" =>
-        |_, out, r| quoted(out, |out| write_addr(out, r.src));
-    "dst" "text: destination address" =>
-        |_, out, r| quoted(out, |out| write_addr(out, r.dst));
-    "src_port" "number: source port, 0 where the protocol has none and for ICMP" =>
-        |_, out, r| write_number(out, r.src_port.into());
-    "dst_port" "number: destination port; ICMP: type × 256 + code" =>
-        |_, out, r| write_number(out, r.dst_port.into());
-    "protocol" "number: IP protocol after extension headers" =>
-        |_, out, r| write_number(out, r.protocol.into());
-    "packets" "number: packets on the wire, not scaled by the sample rate" =>
-        |_, out, r| write_number(out, r.packets);
-    "bytes" "number: IP bytes on the wire, not scaled by the sample rate" =>
-        |_, out, r| write_number(out, r.bytes);
-    "direction" "text: in, out or unknown, seen from the capture interface" =>
-        |_, out, r| out.extend_from_slice(match r.direction {
-            Direction::In => b"\"in\"",
-            Direction::Out => b"\"out\"",
-            Direction::Unknown => b"\"unknown\"",
-        });
-    "tcp_flags" "number: OR of the eight TCP flag bits, 0 for other protocols" =>
-        |_, out, r| write_number(out, r.tcp_flags.into());
-    "tos" "number: OR of the type-of-service or traffic-class bytes" =>
-        |_, out, r| write_number(out, r.tos.into());
-    "vlan" "number: innermost VLAN id, 0 when untagged" =>
-        |_, out, r| write_number(out, r.vlan.into());
-    "sample_rate" "number: N of 1:N flow sampling, 1 when unsampled" =>
-        |_, out, r| write_number(out, r.sample_rate.into());
-    "app" "number: application id (1 DNS, 2 HTTP, 3 TLS, 4 DHCP, 9 RADIUS), 0 when none" =>
-        |_, out, r| write_number(out, r.app.map_or(0, App::wire_id).into());
-    "src_mac" "text: source MAC of the direction's first packet, zeros when the link has none" =>
-        |_, out, r| quoted(out, |out| write_mac(out, r.src_mac));
-    "dst_mac" "text: destination MAC, likewise" =>
-        |_, out, r| quoted(out, |out| write_mac(out, r.dst_mac));
-    "fragments" "number: IP fragments among the packets" =>
-        |_, out, r| write_number(out, r.fragments.into());
-    "connection_id" "number: the same for both directions of a TCP or UDP conversation, else 0" =>
-        |_, out, r| write_number(out, r.connection_id.into());
-    "first_payload_us" "number or null: from the peer's first payload to this direction's first, µs; null unless the peer's came first" =>
-        |_, out, r| match r.first_payload_us {
-            Some(us) => write_number(out, us.into()),
-            None => out.extend_from_slice(b"null"),
-        };
-}
+use crate::schema::{FIELDS, FieldValue};
 
 /// Writes records as lines; the same record gives the same bytes.
 #[derive(Default)]
@@ -99,7 +19,7 @@ impl LineWriter {
         for field in FIELDS {
             out.push(before);
             out.extend_from_slice(field.key.as_bytes());
-            (field.write)(&mut self.times, out, cut.record);
+            self.value(out, (field.value)(cut.record));
             before = b',';
         }
         if let Some(metrics) = cut.tcp {
@@ -109,6 +29,17 @@ impl LineWriter {
             extras::application(out, event);
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    fn value(&mut self, out: &mut Vec<u8>, value: FieldValue) {
+        match value {
+            FieldValue::Time(ns) => quoted(out, |out| self.times.write(out, ns)),
+            FieldValue::Address(address) => quoted(out, |out| write_addr(out, address)),
+            FieldValue::Number(number) => write_number(out, number),
+            FieldValue::Word(word) => quoted(out, |out| out.extend_from_slice(word.as_bytes())),
+            FieldValue::Mac(mac) => quoted(out, |out| write_mac(out, mac)),
+            FieldValue::Absent => out.extend_from_slice(b"null"),
+        }
     }
 }
 
@@ -121,6 +52,9 @@ fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 
 #[cfg(test)]
 mod tests {
+    use decode::app::App;
+    use flowtable::{Direction, Record};
+
     use super::*;
     use crate::testing::record;
 

@@ -2,6 +2,7 @@
 
 mod extras;
 mod fields;
+mod rotate;
 mod text;
 
 use std::fs::File;
@@ -13,10 +14,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use flowtable::Cut;
 use tracing::{error, info};
 
-pub use fields::{FIELDS, Field};
-
 use crate::stats::{Lost, OutputStats};
 use fields::LineWriter;
+use rotate::RotatedFile;
+pub use rotate::Rotation;
 
 /// Lines are written out when this much has gathered, and at each dispatch.
 const WRITE_BYTES: usize = 64 << 10;
@@ -30,6 +31,8 @@ pub enum Target {
     Stdout,
     /// A file, made anew: what it held is lost.
     File(PathBuf),
+    /// A file that is put aside when it is large, and anew at the start when there was one.
+    Rotated(PathBuf, Rotation),
 }
 
 /// The JSON output.
@@ -53,6 +56,9 @@ impl JsonOutput {
         let (writer, name): (Box<dyn Write + Send>, _) = match target {
             Target::Stdout => (Box::new(io::stdout()), "standard output".to_owned()),
             Target::File(path) => (Box::new(File::create(path)?), path.display().to_string()),
+            Target::Rotated(path, rotation) => {
+                (Box::new(RotatedFile::open(path, *rotation)?), path.display().to_string())
+            }
         };
         Ok(Self::new(writer, name, stats))
     }

@@ -175,6 +175,7 @@ pub fn http() -> HttpConfig {
         credentials: Credentials { email: "test@example.com".into(), token },
         proxy: None,
         version: "0.1.0".into(),
+        ca_file: None,
     }
 }
 
@@ -203,6 +204,8 @@ pub fn kflow_config(url: &Url) -> KflowConfig {
         queue: QueueLimits::default(),
         max_in_flight: 3,
         timing: fast(),
+        keep_heavy: false,
+        spool: None,
     }
 }
 

@@ -34,15 +34,23 @@ pub enum EncodeError {
 /// Bytes that one record takes in an unpacked message (wire contract, section 4): 344, with
 /// addresses and custom columns on top. A message takes [`MESSAGE_OVERHEAD_BYTES`] more.
 pub fn unpacked_size<R: Record + ?Sized>(record: &R) -> usize {
-    let fixed = record.fixed();
-    let addresses = usize::from(fixed.src.is_ipv6()) + usize::from(fixed.dst.is_ipv6());
+    record.unpacked_bytes()
+}
+
+/// As [`unpacked_size`], from the parts that it depends on.
+pub fn size_of_record<'a>(
+    src: IpAddr,
+    dst: IpAddr,
+    customs: impl Iterator<Item = ValueRef<'a>>,
+) -> usize {
+    let addresses = usize::from(src.is_ipv6()) + usize::from(dst.is_ipv6());
     let mut bytes = RECORD_BYTES + addresses * IPV6_BYTES;
-    let mut customs = 0;
-    for (_, value) in record.customs() {
-        customs += 1;
+    let mut count = 0;
+    for value in customs {
+        count += 1;
         bytes += CUSTOM_BYTES + value_bytes(value);
     }
-    bytes + if customs > 0 { LIST_TAG_BYTES } else { 0 }
+    bytes + if count > 0 { LIST_TAG_BYTES } else { 0 }
 }
 
 /// Encodes batches, keeping its working memory (at most [`MAX_UNPACKED_BYTES`]) between them.
@@ -74,8 +82,27 @@ impl Encoder {
         I: ExactSizeIterator + Clone,
         I::Item: Record,
     {
-        let needed_bytes =
-            records.clone().map(|r| unpacked_size(&r)).sum::<usize>() + MESSAGE_OVERHEAD_BYTES;
+        let sizes = records.clone().map(|record| record.unpacked_bytes());
+        let needed_bytes = sizes.sum::<usize>() + MESSAGE_OVERHEAD_BYTES;
+        self.encode_sized(records, needed_bytes, out)
+    }
+
+    /// As [`Self::encode_records`] for a caller who knows the size of the unpacked message: that of
+    /// its records and [`MESSAGE_OVERHEAD_BYTES`]. With a size that is too small the message has
+    /// several segments, which is legal; with one that is too large only memory is wasted.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLarge`]; `out` is unchanged then.
+    pub fn encode_sized<I>(
+        &mut self,
+        records: I,
+        needed_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError>
+    where
+        I: ExactSizeIterator,
+        I::Item: Record,
+    {
         if needed_bytes > MAX_UNPACKED_BYTES {
             return Err(EncodeError::TooLarge { needed_bytes });
         }

@@ -9,7 +9,7 @@ mod record;
 mod unpack;
 
 pub use decode::{DecodeError, decode_body};
-pub use encode::{EncodeError, Encoder, unpacked_size};
+pub use encode::{EncodeError, Encoder, size_of_record, unpacked_size};
 pub use record::{Record, ValueRef};
 
 /// Length of the zero prefix, a retired key field (POST-3).

@@ -17,6 +17,13 @@ pub trait Record {
 
     /// The custom column values in wire order, at most one per column id.
     fn customs(&self) -> impl Iterator<Item = (u32, ValueRef<'_>)>;
+
+    /// Bytes in an unpacked message, for a record that knows; it must be what
+    /// [`size_of_record`](super::size_of_record) says.
+    fn unpacked_bytes(&self) -> usize {
+        let fixed = self.fixed();
+        super::size_of_record(fixed.src, fixed.dst, self.customs().map(|(_, value)| value))
+    }
 }
 
 /// A borrowed [`Value`].
@@ -71,6 +78,10 @@ impl<R: Record + ?Sized> Record for &R {
 
     fn customs(&self) -> impl Iterator<Item = (u32, ValueRef<'_>)> {
         (**self).customs()
+    }
+
+    fn unpacked_bytes(&self) -> usize {
+        (**self).unpacked_bytes()
     }
 }
 
