@@ -24,8 +24,9 @@ const MAX_SAMPLE_RECORDS: usize = 1_000_000;
 /// for milliseconds only and several batches travel at once.
 const BATCH_BYTES: usize = 4 << 20;
 const _: () = assert!(BATCH_BYTES <= MAX_UNPACKED_BYTES);
-/// gzip level: packing has taken out most of the redundancy, more effort gains little.
-const GZIP_LEVEL: u32 = 1;
+/// gzip level, measured on records with TCP metrics and DNS: 42 bytes and 0.34 µs a record at level
+/// 1, 37 and 0.64 at 2, 36 and 0.83 at 3, 34 and 1.55 at 6.
+const GZIP_LEVEL: u32 = 2;
 /// log2 of the window, the largest that gzip has.
 const GZIP_WINDOW_BITS: u8 = 15;
 /// Room that is made at once when a body needs more.
