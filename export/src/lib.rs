@@ -20,6 +20,7 @@ mod json;
 mod meter;
 mod order;
 mod owners;
+pub mod posts;
 mod refresh;
 mod stats;
 mod tcp_fields;

@@ -42,17 +42,20 @@ pub enum Lost {
     OutputClosed,
     /// The batch could not be encoded.
     Encode,
+    /// As many attempts as the endpoint is given have failed.
+    GaveUp,
 }
 
 impl Lost {
     /// Every reason, in the order of [`OutputSummary::lost`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::QueueFull,
         Self::Rejected,
         Self::Deadline,
         Self::WriteFailed,
         Self::OutputClosed,
         Self::Encode,
+        Self::GaveUp,
     ];
 
     /// Name for status pages.
@@ -64,6 +67,7 @@ impl Lost {
             Self::WriteFailed => "write_failed",
             Self::OutputClosed => "output_closed",
             Self::Encode => "encode",
+            Self::GaveUp => "gave_up",
         }
     }
 }

@@ -27,10 +27,11 @@ pub use backoff::Timing;
 pub use columns::decodable;
 pub use queue::QueueLimits;
 
+pub(crate) use metrics::{Reporter, tags as metric_tags};
+
 use crate::http::{Http, HttpConfig, HttpError};
 use crate::stats::{Lost, OutputStats};
 use columns::Columns;
-use metrics::Reporter;
 use sample::{Reservoir, Weighted};
 pub(crate) use sender::WhenFull;
 use sender::{Sender, SenderConfig};
