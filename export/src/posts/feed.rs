@@ -208,7 +208,6 @@ mod tests {
         may_exceed: true,
         max_in_flight: 1,
         max_attempts: 1,
-        max_parcels: 0,
     };
 
     #[test]

@@ -2,8 +2,7 @@
 //! contract, section 9) and users to the tag API (section 8).
 //!
 //! Readers hand parcels over ([`PostFeed::send`]) and never wait for the network; one thread makes
-//! POSTs of them. Bounds: [`MAX_WAITING_BYTES`] and the endpoint's number of parcels between the
-//! two, beyond which live the oldest parcel is lost, counted, and a replay waits; besides, the
+//! POSTs of them. Bounds: [`MAX_WAITING_BYTES`] and [`MAX_WAITING_PARCELS`] between the two, beyond which live the oldest parcel is lost, counted, and a replay waits; besides, the
 //! endpoint's number of POSTs on their way, each at most one parcel longer than the endpoint's
 //! limit. A POST that failed is repeated as often as the contract says and then lost, counted.
 //! Per output, offered = accepted + lost + waiting.
@@ -37,6 +36,8 @@ use worker::Worker;
 
 /// Bytes that wait between readers and network (DNSW-3).
 pub const MAX_WAITING_BYTES: usize = 64 << 20;
+/// Hand-overs that wait between readers and network.
+pub const MAX_WAITING_PARCELS: usize = 100_000;
 /// Column of the tag API that has the user names (RAD-6).
 const USER_COLUMN: &str = "kt_user";
 /// How soon a finish notices that it should hurry.
@@ -85,7 +86,6 @@ struct Limits {
     may_exceed: bool,
     max_in_flight: usize,
     max_attempts: u32,
-    max_parcels: usize,
 }
 
 impl Endpoint {
@@ -106,7 +106,6 @@ impl Endpoint {
                 may_exceed: true,
                 max_in_flight: 4,
                 max_attempts: 4,
-                max_parcels: 100_000,
             },
             Self::Tags(_) => Limits {
                 gather,
@@ -115,7 +114,6 @@ impl Endpoint {
                 // Of a user's events the last must arrive last.
                 max_in_flight: 1,
                 max_attempts: 3,
-                max_parcels: 1024,
             },
         }
     }
@@ -162,7 +160,7 @@ pub fn start(config: PostsConfig) -> Result<(PostFeed, PostsHandle), StartError>
     });
     let limits = config.endpoint.limits();
     let shared =
-        Shared::new(config.pace, config.max_waiting_bytes, limits.max_parcels, Arc::clone(&stats));
+        Shared::new(config.pace, config.max_waiting_bytes, MAX_WAITING_PARCELS, Arc::clone(&stats));
     let reporter = config.metrics_url.map(|url| {
         let tags = metric_tags(&config.device, &config.host_name, &config.http.version);
         Reporter::new(http.clone(), url, tags, config.timing.metrics_interval)
