@@ -8,7 +8,7 @@ use flowtable::Moment;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::reader::Reader;
+use super::consume::Consume;
 use crate::status::ReaderStatus;
 
 /// How long to wait for a block; also how late the clock hand may come on an idle link.
@@ -57,7 +57,7 @@ impl Clock {
 /// The capture failed; what was counted until then has been exported all the same.
 pub(super) fn run(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     place: &ReaderStatus,
     stop: &AtomicBool,
 ) -> Result<(), LiveError> {
@@ -73,7 +73,7 @@ pub(super) fn run(
 
 fn capture(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     stop: &AtomicBool,
     clock: &Clock,
     watch: &mut Watch<'_>,
@@ -102,7 +102,7 @@ fn capture(
 /// What the kernel had taken before the stop is ours to count, the block it was filling included.
 fn empty(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     clock: &Clock,
     losses: &mut Losses,
 ) -> Result<(), LiveError> {
@@ -122,7 +122,7 @@ fn empty(
 /// The statistics could not be read.
 fn drain(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     clock: &Clock,
     losses: &mut Losses,
 ) -> Result<u64, LiveError> {
@@ -136,12 +136,7 @@ fn drain(
         let now = clock.now();
         reader.heed(now);
         let mut frames = block.frames();
-        let numbers = reader.frames()..;
-        let mut feeder = reader.feeder();
-        for (frame, number) in (&mut frames).zip(numbers) {
-            feeder.frame(&frame, number, now);
-        }
-        drop(feeder);
+        reader.block(&mut frames, now);
         reader.lost_in_block(frames.lost());
         drop(block);
         reader.sweep(now);
@@ -160,7 +155,7 @@ impl Losses {
     fn look(
         &mut self,
         source: &mut Source,
-        reader: &mut Reader,
+        reader: &mut impl Consume,
         now: Moment,
     ) -> Result<RingStats, LiveError> {
         let stats = source.stats()?;
@@ -207,7 +202,7 @@ impl<'a> Watch<'a> {
     fn statistics(
         &mut self,
         source: &mut Source,
-        reader: &mut Reader,
+        reader: &mut impl Consume,
         now: Moment,
     ) -> Result<(), LiveError> {
         if self.read.elapsed() < STATISTICS {
