@@ -8,6 +8,8 @@ use export::posts::{Endpoint, Parcel, PostsConfig, PostsHandle, UserEvent, start
 use export::{Lost, OutputSummary, Pace, Timing};
 use support::{NEVER, Seen, Server, answer, device, fast, http, status};
 
+type Make = fn(export::Url) -> Endpoint;
+
 fn config(endpoint: Endpoint) -> PostsConfig {
     PostsConfig {
         endpoint,
@@ -90,8 +92,7 @@ fn any_2xx_is_success_and_is_not_repeated() {
 
 #[test]
 fn refusals_are_final_and_failures_are_repeated_three_or_four_times_in_all() {
-    let endpoints: [(fn(export::Url) -> Endpoint, usize); 2] =
-        [(Endpoint::Dns, 4), (Endpoint::Tags, 3)];
+    let endpoints: [(Make, usize); 2] = [(Endpoint::Dns, 4), (Endpoint::Tags, 3)];
     for (endpoint, attempts) in endpoints {
         for (code, expected) in [(401, 1), (302, 1), (429, 1), (500, attempts), (503, attempts)] {
             let server = Server::start(move |_, _| status(code));

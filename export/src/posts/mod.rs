@@ -169,8 +169,7 @@ pub fn start(config: PostsConfig) -> Result<(PostFeed, PostsHandle), StartError>
     // The deadline, and one that comes sooner.
     let (control, finish) = bounded(2);
     let (ended, done) = bounded(1);
-    let worker =
-        Worker::new(Arc::clone(&shared), target, limits, reporter, Arc::clone(&stats), finish);
+    let worker = Worker::new(Arc::clone(&shared), target, limits, reporter, &stats, finish);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -50,7 +50,7 @@ impl Worker {
         target: Target,
         limits: Limits,
         reporter: Option<Reporter>,
-        stats: Arc<Stats>,
+        stats: &Stats,
         finish: Receiver<Instant>,
     ) -> Self {
         let troubles = Troubles::new(&target.endpoint);
