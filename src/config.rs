@@ -82,6 +82,9 @@ impl Config {
     pub fn new(settings: &Settings) -> Result<Self, UsageError> {
         let mode = mode::mode(settings)?;
         let (outputs, backend) = backend::outputs(settings, mode != Mode::Flow)?;
+        if mode != Mode::Flow && settings.has("output") {
+            return Err(UsageError("--output has no meaning with --dns or --radius".to_owned()));
+        }
         let has_file = outputs.iter().any(|output| matches!(output, OutputChoice::Json(Some(_))));
         let format = "expected plain, json, journald or auto";
         let number = |flag, least, most| number(settings, flag, least, most);

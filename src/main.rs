@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod doctor;
 mod log;
+mod mode;
 mod privileges;
 mod probe;
 mod secrets;

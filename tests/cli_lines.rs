@@ -46,6 +46,7 @@ fn every_option_that_works_is_accepted_in_both_notations() {
         ("--api-url", "http://h/api/internal", "\"http://h/api/internal\""),
         ("--flow-url", "http://h/chf", "\"http://h/chf\""),
         ("--metrics-url", "http://h/tsdb", "\"http://h/tsdb\""),
+        ("--dns-url", "http://h/dns", "\"http://h/dns\""),
         ("--proxy-url", "192.0.2.1:2020", "\"192.0.2.1:2020\""),
         ("--status-host", "127.0.0.1", "\"127.0.0.1\""),
         ("--status-port", "65535", "65535"),
@@ -89,18 +90,24 @@ fn the_interface_has_three_notations_and_verbosity_counts() {
 }
 
 #[test]
-fn what_is_planned_is_read_and_checked_and_then_refused_by_name() {
-    for (line, flag) in [
-        ("--email a --token b --dns", "dns"),
-        ("--email a --token b dns", "dns"),
-        ("--email a --token b dns --filter udp", "dns"),
-        ("--email a --token b radius", "radius"),
-        ("--email a --token b radius --ports 1812,1813", "radius"),
-        ("--dns-url http://h/dns", "dns-url"),
-        ("--sample auto", "sample auto"),
+fn modes_are_words_or_flags_with_flags_of_their_own() {
+    for (line, shown) in [
+        ("dns", "dns = true"),
+        ("--dns", "dns = true"),
+        ("dns --filter udp", "dns-filter = \"udp\""),
+        ("dns --juniper-mirror", "juniper-mirror = true"),
+        ("radius", "radius = true"),
+        ("--radius", "radius = true"),
+        ("radius --ports 1812,1813", "ports = [\"1812,1813\"]"),
     ] {
-        refused(&format!("-i lo {line}"), &format!("--{flag} is not in this build"));
+        let text = printed(&format!("-i lo --email a --token b {line}"));
+        assert!(text.contains(&format!("\n{shown}  # flag\n")), "{line}: {text}");
     }
+}
+
+#[test]
+fn what_is_planned_is_read_and_checked_and_then_refused_by_name() {
+    refused("-i lo --sample auto", "--sample auto is not in this build");
 }
 
 #[test]
@@ -167,6 +174,8 @@ fn wrong_values_of_what_is_planned_are_named_already() {
         ("--email a --token b dns radius", "--dns and --radius exclude each other"),
         ("--email a --token b radius --ports=", "--ports: no ports specified"),
         ("--email a --token b dns word", "unexpected argument 'word' found"),
+        ("--email a dns", "expected `--token=<token>`, pass `--help` for usage information"),
+        ("--email a --token b dns --output json", "--output has no meaning with --dns or --radius"),
     ] {
         refused(&format!("-i lo {line}"), expected);
     }

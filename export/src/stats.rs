@@ -76,11 +76,13 @@ pub enum Lost {
     SpoolFull,
     /// The spool gave back something else than was written, or could not be read.
     SpoolDamaged,
+    /// As many attempts as the endpoint is given have failed.
+    GaveUp,
 }
 
 impl Lost {
     /// Every reason, in the order of [`OutputSummary::lost`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::QueueFull,
         Self::Rejected,
         Self::Deadline,
@@ -89,6 +91,7 @@ impl Lost {
         Self::Encode,
         Self::SpoolFull,
         Self::SpoolDamaged,
+        Self::GaveUp,
     ];
 
     /// Name for status pages.
@@ -102,6 +105,7 @@ impl Lost {
             Self::Encode => "encode",
             Self::SpoolFull => "spool_full",
             Self::SpoolDamaged => "spool_damaged",
+            Self::GaveUp => "gave_up",
         }
     }
 }

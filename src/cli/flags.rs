@@ -232,16 +232,15 @@ pub const FLAGS: &[Flag] = &[
         "Report address A with port p as B and q; A,B leaves ports alone; may be repeated")
         .live(),
 
-    Flag::new(MODES, "dns", Switch, "Collect DNS answers instead of flows; same as the word dns")
-        .planned(),
+    Flag::new(MODES, "dns", Switch, "Collect DNS answers instead of flows; same as the word dns"),
     Flag::new(MODES, "dns-filter", Value("EXPRESSION"),
-        "Capture filter of DNS mode; same as --filter after the word dns").planned(),
+        "Capture filter of DNS mode; same as --filter after the word dns"),
     Flag::new(MODES, "juniper-mirror", Switch,
-        "In DNS mode: packets come in a mirror's envelope").planned(),
+        "In DNS mode: packets come in a mirror's envelope"),
     Flag::new(MODES, "radius", Switch,
-        "Follow RADIUS accounting instead of flows; same as the word radius").planned(),
+        "Follow RADIUS accounting instead of flows; same as the word radius"),
     Flag::new(MODES, "ports", List("PORT"), "Ports of RADIUS mode, separated by commas")
-        .default("1812,1813").planned(),
+        .default("1812,1813"),
 
     Flag::new(DECODING, "no-decode", Switch, "Count only: no application data"),
     Flag::new(DECODING, "classify", Value("HOW"),
@@ -284,7 +283,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(BACKEND, "metrics-url", Value("URL"),
         "Intake of the probe's own metrics [default: by region]").secret(Secret::UrlLogin),
     Flag::new(BACKEND, "dns-url", Value("URL"), "Intake of DNS mode [default: by region]")
-        .secret(Secret::UrlLogin).planned(),
+        .secret(Secret::UrlLogin),
     Flag::new(BACKEND, "proxy-url", Value("URL"), "HTTP proxy for all requests")
         .secret(Secret::UrlLogin),
     Flag::new(BACKEND, "ca-file", Value("FILE"),

@@ -152,7 +152,8 @@ fn with_flags<'a>(flags: impl Iterator<Item = &'a Flag>) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Host and sensor network probe: captures packets, keeps flows, ships records")
         .override_usage(
-            "kprobe -i NAME [options]\n       kprobe --read FILE [options]\n       kprobe doctor [-i NAME]",
+            "kprobe -i NAME [options]\n       kprobe --read FILE [options]\n       kprobe dns|radius -i NAME \
+             [options]\n       kprobe doctor [-i NAME]",
         )
         .disable_help_flag(true)
         .disable_version_flag(true)

@@ -1,7 +1,5 @@
 //! Which of the three modes runs, and the capture filters that go with them (spec 2.4, 14.2, 15).
 
-#![allow(dead_code, reason = "read by what is wired when its flags are")]
-
 use crate::cli::{Settings, UsageError};
 
 use super::value::{number, ports};

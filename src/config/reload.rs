@@ -1,7 +1,7 @@
 //! Reading the configuration file again while the probe runs: what changed, what of it can take
 //! effect at once, and what has to wait for the next start.
 
-use super::{Config, Sources};
+use super::{Config, Mode, Sources};
 use crate::cli::{self, Change, FLAGS, Settings, UsageError};
 
 /// The settings in force, and how to gather them again.
@@ -44,8 +44,11 @@ impl Reload {
                 continue;
             }
             match flag.change {
-                Change::Live => live.push(flag.long),
-                Change::AtStart => at_start.push(flag.long),
+                // The others' readers follow no settings: all but the log waits.
+                Change::Live if config.mode == Mode::Flow || flag.long == "verbose" => {
+                    live.push(flag.long);
+                }
+                Change::Live | Change::AtStart => at_start.push(flag.long),
             }
         }
         for flag in &live {

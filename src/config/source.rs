@@ -131,9 +131,10 @@ fn live(settings: &Settings) -> Result<Live, UsageError> {
     })
 }
 
-/// Decoders read payload; without them, copying more than headers would be for nothing.
+/// Decoders and modes read payload; without them, copying more than headers would be for nothing.
 fn default_snaplen(settings: &Settings) -> u32 {
-    if settings.has("no-decode") { HEADERS_SNAPLEN } else { DECODING_SNAPLEN }
+    let reads_payload = ["dns", "radius"].iter().any(|mode| settings.has(mode));
+    if settings.has("no-decode") && !reads_payload { HEADERS_SNAPLEN } else { DECODING_SNAPLEN }
 }
 
 /// Bytes of the ring and of a block.

@@ -19,7 +19,7 @@ const IN_FLIGHT: usize = 3;
 pub(super) struct Connected {
     pub(super) device: Device,
     pub(super) http: HttpConfig,
-    host_name: String,
+    pub(super) host_name: String,
 }
 
 /// Looks the device up (or creates it) and publishes the capture interface.

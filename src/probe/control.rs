@@ -107,12 +107,13 @@ fn filter(config: &Config) -> Option<String> {
     }
 }
 
-/// Looks at the device every 20 minutes, where there is one.
+/// Looks at the device every 20 minutes, where there is one, and tells the exporter, where there
+/// is one.
 pub(super) fn watch_device(
     config: &Config,
     connected: Option<&Connected>,
     live: &Arc<LiveSettings>,
-    exporter: ExporterControl,
+    exporter: Option<ExporterControl>,
 ) -> Option<DeviceWatch> {
     let (backend, connected) = (config.backend.as_ref()?, connected?);
     let live = Arc::clone(live);
@@ -120,7 +121,8 @@ pub(super) fn watch_device(
     let api = backend.urls.api.clone();
     let watch = DeviceWatch::start(http, api, device, move |device, changes| {
         device_changed(device, changes, &live);
-        if !exporter.apply(DeviceSettings::from(device)) {
+        let told = exporter.as_ref().map(|exporter| exporter.apply(DeviceSettings::from(device)));
+        if told == Some(false) {
             warn!("the exporter did not take the device's new settings");
         }
     });

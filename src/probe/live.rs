@@ -8,7 +8,7 @@ use flowtable::Moment;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::reader::Reader;
+use super::consume::Consume;
 use super::settings::Values;
 use crate::status::ReaderStatus;
 
@@ -58,7 +58,7 @@ impl Clock {
 /// The capture failed; what was counted until then has been exported all the same.
 pub(super) fn run(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     place: &ReaderStatus,
     stop: &AtomicBool,
 ) -> Result<(), LiveError> {
@@ -74,7 +74,7 @@ pub(super) fn run(
 
 fn capture(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     stop: &AtomicBool,
     clock: &Clock,
     watch: &mut Watch<'_>,
@@ -106,7 +106,7 @@ fn capture(
 /// What the kernel had taken before the stop is ours to count, the block it was filling included.
 fn empty(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     clock: &Clock,
     losses: &mut Losses,
 ) -> Result<(), LiveError> {
@@ -126,7 +126,7 @@ fn empty(
 /// The statistics could not be read.
 fn drain(
     source: &mut Source,
-    reader: &mut Reader,
+    reader: &mut impl Consume,
     clock: &Clock,
     losses: &mut Losses,
 ) -> Result<u64, LiveError> {
@@ -139,12 +139,7 @@ fn drain(
         let Some(mut block) = source.next_block() else { break };
         let now = clock.now();
         let mut frames = block.frames();
-        let numbers = reader.frames()..;
-        let mut feeder = reader.feeder();
-        for (frame, number) in (&mut frames).zip(numbers) {
-            feeder.frame(&frame, number, now);
-        }
-        drop(feeder);
+        reader.block(&mut frames, now);
         reader.lost_in_block(frames.lost());
         drop(block);
         reader.sweep(now);
@@ -189,7 +184,7 @@ impl Losses {
     fn look(
         &mut self,
         source: &mut Source,
-        reader: &mut Reader,
+        reader: &mut impl Consume,
         clock: &Clock,
     ) -> Result<RingStats, LiveError> {
         let before_ns = clock.now().wall_ns;
@@ -237,7 +232,7 @@ impl<'a> Watch<'a> {
     fn statistics(
         &mut self,
         source: &mut Source,
-        reader: &mut Reader,
+        reader: &mut impl Consume,
         clock: &Clock,
     ) -> Result<(), LiveError> {
         if self.read.elapsed() < STATISTICS {

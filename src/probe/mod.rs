@@ -2,6 +2,8 @@
 
 mod apps;
 mod backend;
+mod collect;
+mod consume;
 mod control;
 mod describe;
 mod live;
@@ -21,16 +23,21 @@ mod stop;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use export::posts::Endpoint;
 use export::{Lost, OutputSummary, Summary};
 use tracing::{info, warn};
 
 use crate::config::{Config, Mode, Reload, Source};
+use crate::mode;
 use crate::privileges::Privileges;
+use collect::Job;
 use control::Control;
 
 /// What an end may take after a signal, all together (spec 16.6: 10 s).
 const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// What the end of a replay waits for a backend that refuses or is away.
+const DELIVER_WITHIN: Duration = Duration::from_secs(600);
 
 /// Runs the probe to its end.
 ///
@@ -40,12 +47,29 @@ pub fn run(config: &Config, reload: Reload) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signals().context("Error: cannot handle signals")?;
     let control = Control::new(reload).context("Error: cannot handle signals")?;
     let privileges = Privileges::at_start(config)?;
-    if config.mode != Mode::Flow {
-        bail!("Error: this mode is not in this build");
-    }
-    match &config.source {
-        Source::Live(live) => online::run(config, live, &stop, control, privileges),
-        Source::Replay(replay) => offline::run(config, replay, &stop, control, privileges),
+    match &config.mode {
+        Mode::Flow => match &config.source {
+            Source::Live(live) => online::run(config, live, &stop, control, privileges),
+            Source::Replay(replay) => offline::run(config, replay, &stop, control, privileges),
+        },
+        Mode::Dns(dns) => {
+            let job = Job {
+                name: "dns",
+                filter: dns.filter.clone(),
+                collector: || mode::Dns::new(dns.juniper_mirror),
+                endpoint: |urls| Endpoint::Dns(urls.dns.clone()),
+            };
+            collect::run(config, &job, &stop, control, privileges)
+        }
+        Mode::Radius(radius) => {
+            let job = Job {
+                name: "radius",
+                filter: radius.filter.clone(),
+                collector: || mode::Radius::new(radius.ports.clone()),
+                endpoint: |urls| Endpoint::Tags(urls.api.clone()),
+            };
+            collect::run(config, &job, &stop, control, privileges)
+        }
     }
 }
 

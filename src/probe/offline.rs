@@ -15,13 +15,11 @@ use super::reader::Reader;
 use super::replay::{self, Player, ReplayError, Tape};
 use super::selection::Selection;
 use super::setup::{Outputs, TableSettings};
-use super::{STOP_WITHIN, describe, losses, place, report, setup, share};
+use super::{DELIVER_WITHIN, STOP_WITHIN, describe, losses, place, report, setup, share};
 use crate::config::{Config, Replay};
 use crate::privileges::Privileges;
 use crate::status::{ReaderStatus, Status};
 
-/// What the end of a replay waits for a backend that refuses or is away.
-const DELIVER_WITHIN: Duration = Duration::from_secs(600);
 /// What readers get after a signal to end by themselves.
 const END_WITHIN: Duration = Duration::from_secs(1);
 /// Replay must repeat; any number will do.

@@ -14,6 +14,7 @@ use core_affinity::CoreId;
 use export::Pace;
 use tracing::{debug, info, warn};
 
+use super::consume::Consume;
 use super::control::{self, Control};
 use super::live::LiveError;
 use super::reader::Reader;
@@ -27,10 +28,10 @@ use crate::status::{ReaderStatus, Status};
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// An interface with its open rings.
-struct Open {
-    interface: Interface,
-    sources: Vec<Source>,
-    cpus: Vec<CoreId>,
+pub(super) struct Open {
+    pub(super) interface: Interface,
+    pub(super) sources: Vec<Source>,
+    pub(super) cpus: Vec<CoreId>,
 }
 
 /// Captures until a signal or a failure.
@@ -52,7 +53,7 @@ pub(super) fn run(
         .collect::<anyhow::Result<Vec<_>>>()?;
     let configs = interfaces
         .iter()
-        .map(|interface| ring_config(live, interface))
+        .map(|interface| ring_config(live, interface, live.filter.as_deref()))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let opened = setup::outputs(config, interfaces.first())?;
     describe::start(config, &interfaces, opened.connected.as_ref(), opened.sample);
@@ -89,7 +90,8 @@ pub(super) fn run(
         interfaces.push(interface);
     }
     let status = setup::status(status_socket, status);
-    let device = control::watch_device(config, connected.as_ref(), &settings, exporter.control());
+    let device =
+        control::watch_device(config, connected.as_ref(), &settings, Some(exporter.control()));
     let follow = || control.poll(&settings);
     let result = watch(threads, &mut interfaces, &status, stop, follow);
     drop(device);
@@ -105,7 +107,7 @@ pub(super) fn run(
 }
 
 /// Opens all rings of one interface. Several share it through a group.
-fn open(live: &Live, interface: Interface, config: &RingConfig) -> anyhow::Result<Open> {
+pub(super) fn open(live: &Live, interface: Interface, config: &RingConfig) -> anyhow::Result<Open> {
     let readers = place::readers(live.readers, &interface.name);
     let mut fanout = fanout(live, readers);
     let mut sources: Vec<Source> = Vec::with_capacity(readers);
@@ -141,13 +143,18 @@ fn fanout(live: &Live, readers: usize) -> Option<Fanout> {
     Some(Fanout { group, mode: live.mode.unwrap_or(mode), ignore_outgoing: false })
 }
 
-fn ring_config(live: &Live, interface: &Interface) -> anyhow::Result<RingConfig> {
+/// How the rings of an interface are to be.
+pub(super) fn ring_config(
+    live: &Live,
+    interface: &Interface,
+    filter: Option<&str>,
+) -> anyhow::Result<RingConfig> {
     let linktype = interface.linktype.ok_or_else(|| {
         let Interface { name, hardware_type, .. } = interface;
         let kind = interface.hardware_name();
         anyhow!("Error: {name}: unsupported hardware type {hardware_type} ({kind})")
     })?;
-    let filter = live.filter.as_deref().map(|text| Filter::compile(text, linktype)).transpose();
+    let filter = filter.map(|text| Filter::compile(text, linktype)).transpose();
     if let Ok(Some(filter)) = &filter
         && let Some(note) = filter.note()
     {
@@ -164,11 +171,13 @@ fn ring_config(live: &Live, interface: &Interface) -> anyhow::Result<RingConfig>
     })
 }
 
-type ReaderThread = JoinHandle<Result<(), LiveError>>;
+/// A reader at work.
+pub(super) type ReaderThread = JoinHandle<Result<(), LiveError>>;
 
-fn spawn(
+/// Starts a reader on its source.
+pub(super) fn spawn(
     mut source: Source,
-    mut reader: Reader,
+    mut reader: impl Consume + Send + 'static,
     place: Arc<ReaderStatus>,
     cpus: Vec<CoreId>,
     stop: &Arc<AtomicBool>,
@@ -184,7 +193,7 @@ fn spawn(
 
 /// Waits for all readers, and tells them when the MAC of their interface changes. When one ends on
 /// its own, the others are asked to end, too.
-fn watch(
+pub(super) fn watch(
     threads: Vec<ReaderThread>,
     interfaces: &mut [Interface],
     status: &Status,

@@ -148,7 +148,8 @@ impl Reader {
         let reassembly = self.reassembler.stats();
         let frames = FrameStats { frames: self.frames, reassembly, ..self.stats.clone() };
         let latencies = self.table.latencies().clone();
-        Counters { ring, frames, table: self.table.stats(), latencies }
+        let table = self.table.stats();
+        Counters { ring, frames, table, latencies, ..Counters::default() }
     }
 
     /// The capture lost packets between two packet times, ns since the Unix epoch.

@@ -113,6 +113,13 @@ pub fn page(status: &Status) -> String {
     let help = "Packets seen by a reader to whom the conversation does not belong";
     page.head("foreign_packets_total", "counter", help);
     page.line("foreign_packets_total", "", status.exporter.feed.foreign_packets.get());
+    if let Some(mode) = status.mode {
+        for (name, help, value) in total.mode.table() {
+            let name = format!("{mode}_{name}");
+            page.head(&name, "counter", help);
+            page.line(&name, "", value);
+        }
+    }
     outputs(&mut page, status);
     page.into_text()
 }

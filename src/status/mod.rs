@@ -5,6 +5,7 @@
 mod frames;
 mod latency;
 mod metrics;
+mod modes;
 mod page;
 mod server;
 
@@ -17,6 +18,7 @@ use capture::RingStats;
 use flowtable::{Latencies, TableStats};
 
 pub use frames::FrameStats;
+pub use modes::ModeCounters;
 pub use server::start as serve;
 
 /// Everything there is to ask.
@@ -28,6 +30,8 @@ pub struct Status {
     pub readers: Vec<Arc<ReaderStatus>>,
     /// The exporter's counters.
     pub exporter: Arc<export::Stats>,
+    /// `dns` or `radius`, in these modes.
+    pub mode: Option<&'static str>,
 }
 
 /// Where one reader leaves its counters.
@@ -53,6 +57,8 @@ pub struct Counters {
     pub table: TableStats,
     /// Latencies over all conversations.
     pub latencies: Latencies,
+    /// DNS and RADIUS mode; zero in flow mode.
+    pub mode: ModeCounters,
 }
 
 impl ReaderStatus {
@@ -95,7 +101,7 @@ impl ReaderStatus {
 impl Status {
     /// A status without readers yet.
     pub fn new(exporter: Arc<export::Stats>) -> Self {
-        Self { started: Instant::now(), readers: Vec::new(), exporter }
+        Self { started: Instant::now(), readers: Vec::new(), exporter, mode: None }
     }
 
     /// Sums over all readers.
@@ -107,6 +113,7 @@ impl Status {
             total.frames += &counters.frames;
             total.table += counters.table;
             total.latencies.add(&counters.latencies);
+            total.mode += counters.mode;
         }
         total
     }

@@ -6,6 +6,7 @@ use export::{Lost, Meter, OutputStats};
 use serde::Serialize;
 
 use super::latency::LatencyPage;
+use super::modes::ModePage;
 use super::{Counters, Status};
 
 /// The whole page. The names of the first two members are a contract with existing monitors.
@@ -23,6 +24,10 @@ pub struct Page {
     fragments: Fragments,
     channel: Channel,
     outputs: Vec<Output>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<ModePage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    radius: Option<ModePage>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -110,6 +115,10 @@ impl Page {
             first.map(|output| Rates::of(meter(output))).unwrap_or_default()
         };
         let feed = &status.exporter.feed;
+        let mode = |name| {
+            let output = first.filter(|_| status.mode == Some(name))?;
+            Some(ModePage::new(total.mode, output))
+        };
         Self {
             flows_in: rates(|output| &output.offered),
             flows_out: rates(|output| &output.encoded),
@@ -132,6 +141,8 @@ impl Page {
                 messages_waiting: status.exporter.channel_messages.get(),
             },
             outputs: status.exporter.outputs.iter().map(|output| Output::new(output)).collect(),
+            dns: mode("dns"),
+            radius: mode("radius"),
         }
     }
 }

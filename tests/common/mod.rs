@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod captures;
+pub mod hosts;
 pub mod namespace;
 pub mod probe;
 pub mod recordings;

@@ -30,7 +30,7 @@ use crate::exporter::StartError;
 use crate::http::{Http, HttpConfig};
 use crate::spool::{Spool, SpoolConfig};
 use crate::stats::{Lost, OutputStats};
-use metrics::Reporter;
+pub(crate) use metrics::{Reporter, tags as metric_tags};
 use pipeline::Dispatched;
 use sample::Minute;
 pub(crate) use sender::WhenFull;
