@@ -6,6 +6,7 @@ pub mod captures;
 pub mod namespace;
 pub mod probe;
 pub mod recordings;
+pub mod tapes;
 pub mod traffic;
 pub mod tshark;
 
