@@ -15,7 +15,7 @@ pub struct Field {
     pub name: &'static str,
     /// What it means, with type and unit.
     pub doc: &'static str,
-    /// `"name":`.
+    /// `,"name":`.
     key: &'static str,
     write: fn(&mut TimeText, &mut Vec<u8>, &Record),
 }
@@ -32,7 +32,7 @@ macro_rules! fields {
         pub const FIELDS: &[Field] = &[$(Field {
             name: $name,
             doc: $doc,
-            key: concat!("\"", $name, "\":"),
+            key: concat!(",\"", $name, "\":"),
             write: $write,
         }),*];
     };
@@ -95,12 +95,13 @@ pub(crate) struct LineWriter {
 impl LineWriter {
     /// Appends one line with its newline.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, cut: &Cut<'_>) {
-        let mut before = b'{';
+        let start = out.len();
         for field in FIELDS {
-            out.push(before);
             out.extend_from_slice(field.key.as_bytes());
             (field.write)(&mut self.times, out, cut.record);
-            before = b',';
+        }
+        if let Some(first) = out.get_mut(start) {
+            *first = b'{';
         }
         if let Some(metrics) = cut.tcp {
             extras::tcp(out, metrics);
