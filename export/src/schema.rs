@@ -60,7 +60,7 @@ pub struct Field {
     pub name: &'static str,
     /// What it means, with type and unit.
     pub doc: &'static str,
-    /// `"name":`.
+    /// `,"name":`.
     pub(crate) key: &'static str,
     /// What it says of a record.
     pub value: fn(&Record) -> FieldValue,
@@ -86,7 +86,7 @@ macro_rules! fields {
         pub const FIELDS: &[Field] = &[$(Field {
             name: $name,
             doc: $doc,
-            key: concat!("\"", $name, "\":"),
+            key: concat!(",\"", $name, "\":"),
             value: $value,
             element: $element,
         }),*];

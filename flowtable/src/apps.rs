@@ -18,9 +18,6 @@ const TCP: u8 = 6;
 const PENDING: usize = 1 << 16;
 /// One of so many conversations of the table may be a TCP connection that is decoded.
 const TCP_SHARE: usize = 4;
-/// In place of a slot: no decoder follows the connection, since its beginning was not seen; its
-/// ports alone tell the protocol.
-const BY_PORTS: u32 = u32::MAX;
 /// In place of a slot: nothing is kept of the conversation but its protocol, whose number stands in
 /// the low byte.
 const APP_ONLY: u32 = 0xffff_ff00;
@@ -144,10 +141,14 @@ impl Apps {
         capacity.div_ceil(TCP_SHARE)
     }
 
-    /// What begins with this packet: the slot, and whether payload is wanted.
-    pub(crate) fn begin(&self, packet: &Packet) -> (u32, bool) {
-        let is_open = packet.protocol != TCP || packet.tcp_flags & SYN != 0;
-        (if is_open { 0 } else { BY_PORTS }, is_open)
+    /// What begins with this packet: the slot, and whether payload is wanted. No decoder follows a
+    /// connection whose beginning was not seen; its ports alone tell the protocol.
+    pub(crate) fn begin(&self, packet: &Packet, key: &Key) -> (u32, bool) {
+        if packet.protocol != TCP || packet.tcp_flags & SYN != 0 {
+            return (0, true);
+        }
+        let found = self.ports.find(PortOf::Tcp, key.ports(), self.config.classify);
+        (app_only(found.map(|found| found.app)), false)
     }
 
     /// Takes a packet of a conversation. What it completes is then in [`Apps::next_event`].
@@ -223,13 +224,9 @@ impl Apps {
     }
 
     /// The protocol of a conversation.
-    pub(crate) fn app(&self, slot: u32, key: &Key) -> Option<App> {
-        let app = match (slot, key.protocol()) {
+    pub(crate) fn app(&self, slot: u32, protocol: u8) -> Option<App> {
+        let app = match (slot, protocol) {
             (0, _) => None,
-            (BY_PORTS, _) => {
-                let found = self.ports.find(PortOf::Tcp, key.ports(), self.config.classify);
-                found.map(|found| found.app)
-            }
             (APP_ONLY.., _) => App::ALL.get((slot - APP_ONLY) as usize).copied(),
             (_, TCP) => self.tcp.get(slot).and_then(TcpConversation::app),
             _ => self.udp.get(slot).and_then(UdpState::app),
@@ -301,7 +298,7 @@ impl Apps {
                 let (client, app) = (conversation.client(), conversation.app());
                 self.client = Some(client);
                 self.release(slot, TCP);
-                *slot = app.map_or(0, |app| APP_ONLY + app.index() as u32);
+                *slot = app_only(app);
                 Wish::Enough
             }
         }
@@ -372,6 +369,11 @@ impl Apps {
             self.messages[event.app.index()][kind] += 1;
         }
     }
+}
+
+/// What stands in place of a slot when nothing but the protocol is kept.
+fn app_only(app: Option<App>) -> u32 {
+    app.map_or(0, |app| APP_ONLY + app.index() as u32)
 }
 
 fn udp_ports(config: &AppConfig) -> UdpPorts {

@@ -296,7 +296,7 @@ impl FlowTable {
             bytes: u64::from(cold.byte_carries[i]) << 32 | u64::from(hot.bytes[i]),
             fragments: cold.fragments[i],
             sample_rate: self.config.sampling.rate(),
-            app: self.apps.as_ref().and_then(|apps| apps.app(cold.app, &key)),
+            app: self.apps.as_ref().and_then(|apps| apps.app(cold.app, key.protocol())),
             connection_id: self.performance.connection_id(&key),
             first_payload_us: cold
                 .payload

@@ -292,7 +292,7 @@ impl FlowTable {
         if let Some(apps) = &self.apps
             && matches!(packet.protocol, TCP | UDP)
         {
-            let (slot, is_wanted) = apps.begin(packet);
+            let (slot, is_wanted) = apps.begin(packet, &work.key);
             cold.app = slot;
             hot.set(if is_wanted { state::APP } else { 0 });
         }

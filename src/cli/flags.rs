@@ -132,6 +132,7 @@ impl Flag {
     }
 
     /// Not in this build yet.
+    #[expect(dead_code, reason = "for the next flag that can be read before it can be done")]
     const fn planned(mut self) -> Self {
         self.wired = false;
         self

@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod namespace;
 pub mod probe;
 pub mod recordings;
+pub mod tapes;
 pub mod traffic;
 pub mod tshark;
 

@@ -28,7 +28,7 @@
 //! is decoded no further and counted in [`Budget::refused`].
 
 use super::ports::{Classify, PortOf, Ports};
-use super::stream::{ACK, Assembler, Chunk, RST, SYN, Segment};
+use super::stream::{ACK, Assembler, Chunk, FIN, RST, SYN, Segment};
 use super::talk::{Stage, Talk};
 use super::{App, Budget, Events, Side};
 
@@ -122,6 +122,16 @@ impl TcpConversation {
             return self.settle(budget);
         }
         let side = if from == self.client { Side::Client } else { Side::Server };
+        if segment.flags & (SYN | FIN | RST) == SYN
+            && segment.payload_len == 0
+            && matches!(self.talk.stage, Stage::Guessing(None))
+            && self.charged == 0
+            && self.heap_bytes() == 0
+        {
+            // A plain handshake says where both sides begin, and nothing more.
+            self.greet(side, segment);
+            return Interest::Wanted;
+        }
         let room = self.room(side, budget);
         let Self { streams, talk, .. } = self;
         let [client, server] = streams;
@@ -180,6 +190,19 @@ impl TcpConversation {
     pub fn heap_bytes(&self) -> usize {
         let waiting: usize = self.streams.iter().map(Assembler::heap_bytes).sum();
         waiting + self.talk.heap_bytes()
+    }
+
+    /// Notes the sequence numbers of a SYN without anything else.
+    fn greet(&mut self, side: Side, segment: &Segment<'_>) {
+        let [client, server] = &mut self.streams;
+        let (own, other) = match side {
+            Side::Client => (client, server),
+            Side::Server => (server, client),
+        };
+        if segment.flags & ACK != 0 {
+            other.start(segment.ack);
+        }
+        own.start(segment.seq.wrapping_add(1));
     }
 
     /// Whether a SYN opens another connection between the same ports.

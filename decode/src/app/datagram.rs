@@ -11,7 +11,8 @@
 //! (spec 13.1). With [`Classify::Content`] a first payload that looks like another protocol, and
 //! not like that of the ports, decides otherwise. Once a payload was recognised the decoder stays,
 //! so that a damaged datagram ends nothing; a conversation of which the first 4 payloads were not
-//! recognised gets no further look.
+//! recognised gets no further look, nor does one of whose ports nothing is known after one payload
+//! of each end.
 //!
 //! Before a conversation is dropped, [`UdpState::release`] gives its bytes back to the budget. For
 //! a protocol that has to remember there may be no room: then its conversation is not decoded, and
@@ -27,6 +28,8 @@ use super::{dhcp, dhcpv6, dns, mdns, quic, radius, sip};
 
 /// Payloads that nobody recognises before a conversation is given up.
 const MAX_UNKNOWN: u8 = 4;
+/// Both ends, as bits of [`UdpState::speakers`].
+const BOTH: u8 = 3;
 
 /// What the user says about UDP ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +123,8 @@ pub struct UdpState {
     stage: Stage,
     /// Payloads that nobody recognised, while none was.
     unknown: u8,
+    /// Which ends have sent such payloads, by the greater of their ports.
+    speakers: u8,
     /// Bytes that the budget counts for this conversation.
     charged: u32,
     memory: Option<Box<Memory>>,
@@ -269,7 +274,9 @@ pub fn datagram(
         }
     }
     state.unknown += 1;
-    if state.unknown >= MAX_UNKNOWN {
+    state.speakers |= if datagram.src_port > datagram.dst_port { 1 } else { 2 };
+    let is_hopeless = state.app.is_none() && state.speakers == BOTH;
+    if state.unknown >= MAX_UNKNOWN || is_hopeless {
         state.stage = Stage::Over;
         if ports.classify == Classify::Content {
             state.app = None;

@@ -74,17 +74,32 @@ impl Events {
 
     /// Copies an event to the end of the list; gives its number.
     pub fn push(&mut self, event: &EventView<'_>) -> usize {
-        let mut draft = self.begin(event.app, event.kind);
-        if let Some(latency_us) = event.latency_us {
-            draft.latency_us(latency_us);
+        // The texts of an event stand one behind another: they are copied as one piece.
+        let span = |attribute: &Attribute| match attribute.value {
+            Stored::Text { at, len } => Some((at, at as usize + len as usize)),
+            Stored::Number(_) | Stored::Address(_) => None,
+        };
+        let first = event.attributes.iter().find_map(span).map_or(0, |(at, _)| at);
+        let end = event.attributes.iter().rev().find_map(span).map_or(0, |(_, end)| end);
+        let text = event.text.get(first as usize..end).unwrap_or_default();
+        let (attributes_at, text_at) = (self.attributes.len(), self.text.len());
+        if u32::try_from(text_at + text.len()).is_ok() {
+            self.text.push_str(text);
+            self.attributes.extend_from_slice(event.attributes);
         }
-        for (field, value) in event.attributes() {
-            match value {
-                Value::Text(text) => draft.text(field, text.as_bytes()),
-                Value::Number(number) => draft.number(field, number),
-                Value::Address(address) => draft.address(field, address),
-            };
+        let copied = self.attributes.get_mut(attributes_at..).unwrap_or_default();
+        for attribute in &mut *copied {
+            if let Stored::Text { at, .. } = &mut attribute.value {
+                *at = text_at as u32 + (*at - first);
+            }
         }
+        self.heads.push(Head {
+            app: event.app,
+            kind: event.kind,
+            latency_us: event.latency_us,
+            attributes_at,
+            attributes_len: copied.len(),
+        });
         self.heads.len() - 1
     }
 
@@ -273,8 +288,13 @@ mod tests {
         assert_eq!(second.latency_us, Some(7_000));
         assert_eq!(second.get(Field::HttpStatus), Some(Value::Number(302)));
         let mut other = Events::default();
-        assert_eq!(other.push(&second), 0);
-        assert!(other.get(0).unwrap().attributes().eq(second.attributes()));
+        assert_eq!((other.push(&second), other.push(&first)), (0, 1));
+        for (number, event) in [(0, second), (1, first)] {
+            let copy = other.get(number).unwrap();
+            assert!(copy.attributes().eq(event.attributes()));
+            assert_eq!((copy.app, copy.kind), (event.app, event.kind));
+            assert_eq!(copy.latency_us, event.latency_us);
+        }
     }
 
     #[test]

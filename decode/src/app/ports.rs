@@ -47,6 +47,8 @@ pub struct PortMatch {
 #[derive(Clone, Debug)]
 pub struct Ports {
     rows: Vec<Row>,
+    /// A bit for each port that has a row.
+    known: Box<[u64]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +112,13 @@ impl Ports {
         for &(transport, port, app, origin) in WELL_KNOWN {
             add(transport, &[port], app, origin);
         }
-        Self { rows }
+        let mut known = vec![0; 1 << 10];
+        for row in &rows {
+            if let Some(word) = known.get_mut(usize::from(row.port >> 6)) {
+                *word |= 1 << (row.port & 63);
+            }
+        }
+        Self { rows, known: known.into_boxed_slice() }
     }
 
     /// What two ports say: the smaller, if nothing the larger. With [`Classify::Ports`] only ports
@@ -123,6 +131,10 @@ impl Ports {
         classify: Classify,
     ) -> Option<PortMatch> {
         let of = |port: u16| {
+            let word = self.known.get(usize::from(port >> 6))?;
+            if word & 1 << (port & 63) == 0 {
+                return None;
+            }
             let fits = |row: &&Row| {
                 row.transport == transport
                     && row.port == port

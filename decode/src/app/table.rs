@@ -1,5 +1,7 @@
 //! The stream decoders, one line each.
 
+use std::sync::OnceLock;
+
 use super::{
     App, Events, Guess, Side, StreamDecoder, Verdict, dns, http1, http2, mysql, postgres, redis,
     sip, smtp, ssh, tls,
@@ -64,6 +66,24 @@ macro_rules! decoders {
     };
 }
 
+/// Which of [`GUESSES`] a first byte leaves open, a bit each: what is ruled out by one byte stays
+/// so.
+pub(super) fn open_guesses(first: u8, from: Side) -> u16 {
+    static OPEN: OnceLock<[[u16; 256]; 2]> = OnceLock::new();
+    let open = OPEN.get_or_init(|| {
+        [Side::Client, Side::Server].map(|from| {
+            std::array::from_fn(|first| {
+                let is_open = |guess: GuessFn| guess(&[first as u8], from) != Guess::No;
+                let bits = GUESSES.iter().enumerate();
+                bits.fold(0, |bits, (bit, (_, guess))| bits | u16::from(is_open(*guess)) << bit)
+            })
+        })
+    });
+    open[from.index()][usize::from(first)]
+}
+
+const _: () = assert!(GUESSES.len() <= 16);
+
 // A protocol is added here: its name in `App`, its decoder with `new()`, its `guess`.
 decoders! {
     Tls: tls::Tls, tls::guess;
@@ -76,4 +96,34 @@ decoders! {
     Smtp: smtp::Smtp, smtp::guess;
     Sip: sip::Sip, sip::guess_stream;
     Dns: dns::Stream, dns::guess_stream;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_the_first_byte_rules_out_no_further_byte_brings_back(
+            bytes in prop::collection::vec(any::<u8>(), 1..200),
+            // Beginnings that protocols know.
+            head in prop::sample::select(vec![
+                "", "GET / HTTP/1.1\r\n", "HTTP/1.1 200", "\x16\x03\x01\0\x10", "SSH-2.0-",
+                "PRI * HTTP/2.0\r\n", "220 mail", "EHLO a", "*1\r\n$4\r\nPING", "+OK\r\n",
+                "\0\0\0\x08\x04", "INVITE sip:a", "\r\nSIP/2.0 200", "J\0\0\0\n8.0",
+                "\0\x1d\x12\x34\x01\0\0\x01",
+            ]),
+        ) {
+            let bytes = [head.as_bytes(), &bytes].concat();
+            for from in [Side::Client, Side::Server] {
+                let open = open_guesses(bytes[0], from);
+                for (bit, (app, guess)) in GUESSES.iter().enumerate() {
+                    let is_open = open & 1 << bit != 0;
+                    prop_assert!(is_open || guess(&bytes, from) == Guess::No, "{app:?}");
+                }
+            }
+        }
+    }
 }

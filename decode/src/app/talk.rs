@@ -7,7 +7,7 @@
 
 use super::ports::{Classify, PortMatch};
 use super::stream::Chunk;
-use super::table::{Decoder, GUESSES};
+use super::table::{Decoder, GUESSES, open_guesses};
 use super::{App, Events, Guess, Side, StreamDecoder, Verdict};
 
 /// First bytes of a side that guesses are made on. Who does not know by then, never will.
@@ -191,11 +191,13 @@ impl Talk {
         }
         let window = bytes.get(..MAX_GUESS_BYTES).unwrap_or(bytes);
         let mut is_open = false;
+        let open = window.first().map_or(0, |&first| open_guesses(first, from));
+        let candidates = GUESSES.iter().zip(0..).filter(|(_, bit)| open & 1 << bit != 0);
         // The port's own protocol first: it is the most likely.
         let is_hint = |app: App| self.hint == Some(app);
-        let hinted = GUESSES.iter().filter(|(app, _)| is_hint(*app));
-        let others = GUESSES.iter().filter(|(app, _)| !is_hint(*app));
-        for &(app, guess) in hinted.chain(others) {
+        let hinted = candidates.clone().filter(|((app, _), _)| is_hint(*app));
+        let others = candidates.filter(|((app, _), _)| !is_hint(*app));
+        for (&(app, guess), _) in hinted.chain(others) {
             if self.excluded == Some(app) {
                 continue;
             }

@@ -15,12 +15,13 @@ pub(crate) struct LineWriter {
 impl LineWriter {
     /// Appends one line with its newline.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, cut: &Cut<'_>) {
-        let mut before = b'{';
+        let start = out.len();
         for field in FIELDS {
-            out.push(before);
             out.extend_from_slice(field.key.as_bytes());
             self.value(out, (field.value)(cut.record));
-            before = b',';
+        }
+        if let Some(first) = out.get_mut(start) {
+            *first = b'{';
         }
         if let Some(metrics) = cut.tcp {
             extras::tcp(out, metrics);

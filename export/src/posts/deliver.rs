@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn waits_begin_at_half_a_second_and_grow_by_half_give_or_take_half() {
         let credentials = Credentials { email: "a".into(), token: Token::new("t") };
-        let config = HttpConfig { credentials, proxy: None, version: "0".into() };
+        let config = HttpConfig { credentials, proxy: None, version: "0".into(), ca_file: None };
         let url = Url::parse("http://h/dns").expect("a URL");
         let timing = Timing::default();
         let http = Http::new(&config, &timing, false).expect("a client");
