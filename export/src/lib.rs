@@ -30,7 +30,7 @@ mod urls;
 pub use batch::Batch;
 pub use device::{DeviceApi, DeviceError, Identity, MAX_ANSWER_BYTES, Selection, SetupError};
 pub use exporter::{ExporterHandle, Output, StartError, start};
-pub use feed::{Feed, Intake, Pace, channel};
+pub use feed::{Feed, Intake, Observer, Pace, channel};
 pub use flow::{KflowConfig, QueueLimits, Timing, decodable};
 pub use http::{Credentials, HttpConfig, HttpError, Proxy, Token, public_url};
 pub use interface::Interface;

@@ -29,6 +29,8 @@ use crate::config::{Config, Mode, Reload, Source};
 use crate::privileges::Privileges;
 use control::Control;
 
+pub use stop::on_signals;
+
 /// What an end may take after a signal, all together (spec 16.6: 10 s).
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
@@ -37,7 +39,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// # Errors
 /// Setting up failed, or the capture failed while running (then after the flush).
 pub fn run(config: &Config, reload: Reload) -> anyhow::Result<ExitCode> {
-    let stop = stop::on_signals().context("Error: cannot handle signals")?;
+    let stop = on_signals().context("Error: cannot handle signals")?;
     let control = Control::new(reload).context("Error: cannot handle signals")?;
     let privileges = Privileges::at_start(config)?;
     if config.mode != Mode::Flow {

@@ -7,6 +7,7 @@ mod latency;
 mod metrics;
 mod page;
 mod server;
+mod top;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,6 +19,7 @@ use flowtable::{Latencies, TableStats};
 
 pub use frames::FrameStats;
 pub use server::start as serve;
+pub use top::Top;
 
 /// Everything there is to ask.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Status {
     pub readers: Vec<Arc<ReaderStatus>>,
     /// The exporter's counters.
     pub exporter: Arc<export::Stats>,
+    /// Heavy conversations, where somebody may ask for them.
+    pub top: Option<Arc<Top>>,
 }
 
 /// Where one reader leaves its counters.
@@ -94,8 +98,8 @@ impl ReaderStatus {
 
 impl Status {
     /// A status without readers yet.
-    pub fn new(exporter: Arc<export::Stats>) -> Self {
-        Self { started: Instant::now(), readers: Vec::new(), exporter }
+    pub fn new(exporter: Arc<export::Stats>, top: Option<Arc<Top>>) -> Self {
+        Self { started: Instant::now(), readers: Vec::new(), exporter, top }
     }
 
     /// Sums over all readers.
