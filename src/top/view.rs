@@ -88,6 +88,8 @@ fn summary(model: &Model, snapshot: &Snapshot) -> Vec<Line<'static>> {
     };
     let percent = 100.0 * ring.dropped as f64 / (ring.received.max(1)) as f64;
     let lost = records.lost_channel + records.lost_outputs;
+    // After the end of a file the tables are empty.
+    let conversations = records.conversations.max(traffic.conversations);
     let scale = f64::from(traffic.sample_rate);
     let error = traffic.error_percent.map(|error| format!(" ± {error:.1} %")).unwrap_or_default();
     vec![
@@ -121,7 +123,7 @@ fn summary(model: &Model, snapshot: &Snapshot) -> Vec<Line<'static>> {
             si(traffic.bits_per_s * scale),
             si(traffic.packets_per_s * scale),
             traffic.sample_rate,
-            grouped(records.conversations),
+            grouped(conversations),
         )),
     ]
 }
