@@ -215,4 +215,22 @@ mod tests {
             assert_eq!(stats.exporter_gone.get(), 1);
         }
     }
+
+    #[test]
+    fn an_observer_sees_every_record_whatever_the_pace_and_without_outputs() {
+        for pace in [Pace::Live, Pace::Replay] {
+            let (mut feeds, intake) = channel(1, 8, pace);
+            let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let place = Arc::clone(&seen);
+            let observer = Observer::new(move |cuts| {
+                place.lock().unwrap().extend(cuts.map(|cut| cut.record.src_port));
+            });
+            let exporter = crate::start(Vec::new(), intake.with_observer(observer)).unwrap();
+            feeds[0].send(&mut [record(1), record(2)].into_iter().collect());
+            feeds[0].send(&mut [record(3)].into_iter().collect());
+            feeds.clear();
+            exporter.finish(std::time::Duration::from_secs(5));
+            assert_eq!(*seen.lock().unwrap(), [1, 2, 3], "{pace:?}");
+        }
+    }
 }
