@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use export::Observer;
+use export::{Observer, OutputSummary};
 
 use super::Status;
 use crate::top::{Heavy, Records, Ring, Snapshot};
@@ -83,7 +83,7 @@ impl Status {
                 conversations: total.table.conversations,
                 sent: summary.received,
                 lost_channel: summary.channel_full,
-                lost_outputs: outputs.iter().map(|output| output.lost_total()).sum(),
+                lost_outputs: outputs.iter().map(OutputSummary::lost_total).sum(),
                 sampled_out: outputs.iter().map(|output| output.sampled_out).sum(),
             },
             traffic,

@@ -113,7 +113,7 @@ impl Heavy {
             error_percent: error_percent(&all, self.sample_rate),
         };
         // Ties must not depend on the order of a hash map.
-        all.sort_by(|a, b| a.names().cmp(&b.names()));
+        all.sort_by_key(Conversation::names);
         let mut chosen = vec![false; all.len()];
         let measures: [fn(&Conversation) -> f64; 4] = [
             |row| row.bits_per_s,
