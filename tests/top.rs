@@ -165,7 +165,7 @@ fn without_a_terminal_or_a_probe_it_says_so_in_one_line() {
 }
 
 #[test]
-fn asking_a_thousand_times_a_second_costs_no_packet() {
+fn asking_as_often_as_it_answers_costs_no_packet() {
     with_veth(|| {
         let (frames, _) = traffic::frames(&PLAN, 60_000);
         let folder = folder();
