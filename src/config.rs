@@ -62,6 +62,8 @@ pub struct Config {
     pub max_memory_mib: usize,
     /// Where the status server listens, if anywhere.
     pub status: Option<SocketAddr>,
+    /// The command is `top`: the terminal shows who talks most.
+    pub top: bool,
     /// Who to become when started by root; `None` chooses.
     pub user: Option<String>,
     /// Whether system calls and file access are restricted.
@@ -103,6 +105,7 @@ impl Config {
             max_flows: number("max-flows", 1, 1 << 31)?.map_or(2_000_000, |n| n as usize),
             max_memory_mib: number("max-memory", 64, 1 << 24)?.map_or(1024, |n| n as usize),
             status: status(settings)?,
+            top: false,
             user: text(settings, "user", "expected a user name")?,
             sandbox: !settings.has("no-sandbox"),
             files_read_again: ["config", "token-file", "email-file"]

@@ -10,10 +10,12 @@ mod privileges;
 mod probe;
 mod secrets;
 mod status;
+mod top;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use config::{Config, Reload, Sources};
 
 fn main() -> ExitCode {
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<ExitCode> {
     let usage = |error: cli::UsageError| anyhow::anyhow!("Error: {error}");
-    let typed = match cli::parse(std::env::args_os()).map_err(usage)? {
+    let (typed, is_top) = match cli::parse(std::env::args_os()).map_err(usage)? {
         cli::Request::Print(text) => {
             // A closed pipe behind --help is nobody's error.
             let _ = io::stdout().write_all(text.as_bytes());
@@ -39,19 +41,35 @@ fn run() -> anyhow::Result<ExitCode> {
             let verdict = doctor::run(interface.as_deref(), &mut io::stdout().lock());
             return Ok(verdict.map_err(|error| anyhow::anyhow!("Error: {error:#}"))?.into());
         }
-        cli::Request::Run(typed) => typed,
+        cli::Request::TopOf(url) => {
+            let stop = probe::on_signals().context("Error: cannot handle signals")?;
+            top::run_remote(&url, &stop)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        cli::Request::Top(typed) => (typed, true),
+        cli::Request::Run(typed) => (typed, false),
     };
     let mut sources = Sources::new(typed, &|name| std::env::var(name).ok());
     let hidden = secrets::hide();
-    let settings = sources.gather().map_err(usage)?;
-    let config = Config::new(&settings).map_err(usage)?;
+    let mut settings = sources.gather().map_err(usage)?;
+    if is_top {
+        // It needs no account and writes nothing, whatever environment and file say.
+        ["output", "email", "token"].iter().for_each(|flag| settings.unset(flag));
+    }
+    let mut config = Config::new(&settings).map_err(usage)?;
+    if is_top {
+        config.outputs.clear();
+        config.top = true;
+    }
     cli::refuse_unwired(&settings).map_err(usage)?;
     if settings.has("print-config") {
         let text = config::print(&settings).map_err(usage)?;
         let _ = io::stdout().write_all(text.as_bytes());
         return Ok(ExitCode::SUCCESS);
     }
-    log::start(config.verbose, config.log_format);
+    if !config.top || !io::stderr().is_terminal() {
+        log::start(config.verbose, config.log_format);
+    }
     if let Err(error) = hidden {
         tracing::warn!("secrets stay readable in /proc: {error}");
     }

@@ -197,7 +197,7 @@ fn settings_of_operation_are_checked() {
         (
             "--generate pdf",
             "invalid value 'pdf' for --generate: expected man, completions-bash, \
-             completions-zsh, completions-fish or reference-md",
+             completions-zsh, completions-fish, config-toml, reference-md or records-md",
         ),
     ] {
         refused(&format!("-i lo {line}"), expected);

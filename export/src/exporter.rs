@@ -467,6 +467,9 @@ impl Exporter {
                         self.stats.feed.foreign_packets.add(record.packets);
                     }
                 }
+                if let Some(observer) = &mut self.intake.observer {
+                    observer.see(records.iter());
+                }
                 for sink in &mut self.sinks {
                     sink.offer(records.iter());
                 }
@@ -497,6 +500,9 @@ impl Exporter {
         }
         let last = self.last_second.replace(second.second);
         let covered_s = last.map_or(1, |last| second.second.saturating_sub(last));
+        if let Some(observer) = &mut self.intake.observer {
+            observer.see(second.iter());
+        }
         for sink in &mut self.sinks {
             sink.begin(covered_s);
             sink.offer(second.iter());

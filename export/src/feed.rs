@@ -1,10 +1,12 @@
 //! The channel between readers and exporter: bounded, never blocking a live reader.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::stats::FeedStats;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use flowtable::Cut;
 
 /// Whose time drives the exporter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,8 @@ pub fn channel(readers: usize, capacity: usize, pace: Pace) -> (Vec<Feed>, Intak
             stats: Arc::clone(&stats),
         })
         .collect();
-    (feeds, Intake { readers, links: Vec::new(), pace, received, recycle, stats })
+    let (links, observer) = (Vec::new(), None);
+    (feeds, Intake { readers, links, pace, received, recycle, stats, observer })
 }
 
 /// A reader's end of the channel. Dropping it tells the exporter that the reader has ended.
@@ -127,9 +130,38 @@ pub struct Intake {
     pub(crate) received: Receiver<Message>,
     recycle: Sender<Batch>,
     pub(crate) stats: Arc<FeedStats>,
+    pub(crate) observer: Option<Observer>,
+}
+
+/// Sees every record on the exporter's thread, before the outputs and whatever becomes of it there.
+pub struct Observer(Box<Observe>);
+
+type Observe = dyn FnMut(&mut dyn Iterator<Item = Cut<'_>>) + Send;
+
+impl Observer {
+    /// Calls this with the records of each batch. It must not wait: records pile up meanwhile.
+    pub fn new(observe: impl FnMut(&mut dyn Iterator<Item = Cut<'_>>) + Send + 'static) -> Self {
+        Self(Box::new(observe))
+    }
+
+    pub(crate) fn see<'a>(&mut self, mut cuts: impl Iterator<Item = Cut<'a>>) {
+        (self.0)(&mut cuts);
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl Intake {
+    /// Shows all records to somebody besides the outputs.
+    #[must_use]
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
     /// Tells which interface each reader reads, so that conversations which two readers of one
     /// interface report are noticed (live only).
     #[must_use]
@@ -181,6 +213,24 @@ mod tests {
             drop(intake);
             assert!(!feeds[0].send(&mut [record(1)].into_iter().collect()));
             assert_eq!(stats.exporter_gone.get(), 1);
+        }
+    }
+
+    #[test]
+    fn an_observer_sees_every_record_whatever_the_pace_and_without_outputs() {
+        for pace in [Pace::Live, Pace::Replay] {
+            let (mut feeds, intake) = channel(1, 8, pace);
+            let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let place = Arc::clone(&seen);
+            let observer = Observer::new(move |cuts| {
+                place.lock().unwrap().extend(cuts.map(|cut| cut.record.src_port));
+            });
+            let exporter = crate::start(Vec::new(), intake.with_observer(observer)).unwrap();
+            feeds[0].send(&mut [record(1), record(2)].into_iter().collect());
+            feeds[0].send(&mut [record(3)].into_iter().collect());
+            feeds.clear();
+            exporter.finish(std::time::Duration::from_secs(5));
+            assert_eq!(*seen.lock().unwrap(), [1, 2, 3], "{pace:?}");
         }
     }
 }

@@ -204,8 +204,8 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(CAPTURE, "filter", Value("EXPRESSION"),
         "Capture only what this expression selects (pcap-filter(7))").live(),
     Flag::new(CAPTURE, "snaplen", Value("BYTES"),
-        "Capture at most so many bytes of a packet [default: 256, all that counting needs; 0: \
-         everything]"),
+        "Capture at most so many bytes of a packet; 0: everything [default: 65535; with \
+         --no-decode 256, all that counting needs]"),
     Flag::new(CAPTURE, "promisc", Switch, "Capture packets for other hosts, too"),
     Flag::new(CAPTURE, "buffer-size", Value("MIB"),
         "Size of each reader's capture ring").default("128"),
@@ -308,6 +308,8 @@ pub const FLAGS: &[Flag] = &[
         .default("127.0.0.1"),
     Flag::new(OPERATION, "status-port", Value("PORT"), "Port of the status server; 0 is no server")
         .default("0"),
+    Flag::new(OPERATION, "status", Value("URL"),
+        "With the word top: show the probe whose status server this is").typed_only(),
     Flag::new(OPERATION, "user", Value("NAME"),
         "Started by root: user to become once everything is open; root stays [default: kprobe if \
          there is one, else nobody]"),
@@ -325,6 +327,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(GENERAL, "version", Switch, "Print the version").short('V').typed_only(),
     Flag::new(GENERAL, "help", Switch, "Print this help").short('h').typed_only(),
     Flag::new(GENERAL, "generate", Value("WHAT"),
-        "Write man, completions-bash, completions-zsh, completions-fish or reference-md")
+        "Write man, completions-bash, completions-zsh, completions-fish, config-toml, reference-md \
+         or records-md")
         .typed_only().hidden(),
 ];

@@ -3,10 +3,11 @@
 use clap_complete::Shell;
 
 use super::flags::{FLAGS, Flag, Kind, Secret};
+use super::records;
 use super::{UsageError, shown_command};
 
-const EXPECTED: &str =
-    "expected man, completions-bash, completions-zsh, completions-fish or reference-md";
+const EXPECTED: &str = "expected man, completions-bash, completions-zsh, completions-fish, \
+     config-toml, reference-md or records-md";
 
 /// Writes what was asked for.
 ///
@@ -16,6 +17,8 @@ pub(super) fn generate(what: &str) -> Result<String, UsageError> {
     let text = match what {
         "man" => man(),
         "reference-md" => reference(),
+        "records-md" => records::reference(),
+        "config-toml" => sample(),
         "completions-bash" => completions(Shell::Bash),
         "completions-zsh" => completions(Shell::Zsh),
         "completions-fish" => completions(Shell::Fish),
@@ -58,6 +61,42 @@ fn reference() -> String {
     text
 }
 
+/// A configuration file that sets nothing and shows every key.
+fn sample() -> String {
+    let mut text = String::from(
+        "# Settings of kprobe. Keys are the flags of its command line, which win over them; all are\n\
+         # described in kprobe(8). Take the mark away to set one. SIGHUP reads the file again.\n",
+    );
+    let mut group = "";
+    for flag in FLAGS.iter().filter(|flag| flag.is_shown() && flag.is_key) {
+        if flag.group != group {
+            group = flag.group;
+            text.push_str(&format!("\n## {group}\n"));
+        }
+        text.push_str(&format!("\n# {}\n", flag.sentence()));
+        text.push_str(&format!("#{} = {}\n", flag.long, example(flag)));
+    }
+    text
+}
+
+/// The default as TOML, or what stands for the value.
+fn example(flag: &Flag) -> String {
+    let quoted = |text: &str| match text.parse::<u64>() {
+        Ok(number) => number.to_string(),
+        Err(_) => format!("\"{text}\""),
+    };
+    let value = flag.default.or(flag.value_name());
+    match flag.kind {
+        Kind::Switch => "true".to_owned(),
+        Kind::Count => "1".to_owned(),
+        Kind::Value(_) => quoted(value.unwrap_or_default()),
+        Kind::Repeated(_) | Kind::List(_) => {
+            let values: Vec<String> = value.unwrap_or_default().split(',').map(quoted).collect();
+            format!("[{}]", values.join(", "))
+        }
+    }
+}
+
 fn row(flag: &Flag) -> String {
     let mut spelling = String::new();
     if let Some(short) = flag.short {
@@ -86,6 +125,39 @@ fn row(flag: &Flag) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fails when a committed file is not what the program says; `KPROBE_BLESS=1` writes it.
+    fn is_committed(what: &str, file: &str) {
+        let path = format!("{}/docs/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = generate(what).unwrap();
+        if std::env::var_os("KPROBE_BLESS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap();
+        assert!(committed == text, "kprobe --generate {what} >docs/{file}");
+    }
+
+    #[test]
+    fn the_references_are_those_of_the_tables() {
+        is_committed("reference-md", "reference.md");
+        is_committed("records-md", "records.md");
+    }
+
+    #[test]
+    fn the_sample_shows_every_key_and_is_toml_with_and_without_its_marks() {
+        let sample = generate("config-toml").unwrap();
+        assert!(sample.parse::<toml::Table>().unwrap().is_empty());
+        let keys: Vec<&str> = sample
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| !line.starts_with([' ', '#']))
+            .collect();
+        let table: toml::Table = keys.join("\n").parse().unwrap();
+        for flag in FLAGS {
+            let expected = flag.is_shown() && flag.is_key;
+            assert_eq!(table.contains_key(flag.long), expected, "{}", flag.long);
+        }
+    }
 
     /// Whether a text has this flag as a word of its own.
     fn has(text: &str, long: &str) -> bool {

@@ -2,6 +2,7 @@
 
 mod flags;
 mod generate;
+mod records;
 mod settings;
 
 use std::ffi::OsString;
@@ -30,6 +31,19 @@ pub enum Request {
     Run(Settings),
     /// Check what makes captures lie or drop: on this interface, or on the host and all that are up.
     Doctor(Option<String>),
+    /// Capture or replay with these flags, and show who talks most.
+    Top(Settings),
+    /// Show who talks most in the probe behind this URL.
+    TopOf(String),
+}
+
+/// The words that are commands of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Word {
+    #[default]
+    Run,
+    Doctor,
+    Top,
 }
 
 /// Reads the command line, program name first.
@@ -48,7 +62,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Usage
         return generate::generate(what).map(Request::Print);
     }
     let mut settings = Settings::default();
-    let is_doctor = words_and_filters(&mut matches, &mut settings)?;
+    let word = words_and_filters(&mut matches, &mut settings)?;
     for flag in FLAGS.iter().filter(|flag| flag.long != FILTER) {
         if let Some(values) = values(&mut matches, flag) {
             if settings.has(flag.long) && !matches!(flag.kind, Kind::Switch) {
@@ -58,7 +72,14 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Usage
         }
     }
     settings.check_pairs()?;
-    if is_doctor { doctor(&settings) } else { Ok(Request::Run(settings)) }
+    match word {
+        Word::Run if settings.has("status") => {
+            Err(UsageError("--status has no meaning without the word top".to_owned()))
+        }
+        Word::Run => Ok(Request::Run(settings)),
+        Word::Doctor => doctor(&settings),
+        Word::Top => top(settings),
+    }
 }
 
 /// Refuses what this build cannot do.
@@ -78,24 +99,27 @@ pub fn refuse_unwired(settings: &Settings) -> Result<(), UsageError> {
 }
 
 /// Takes the words, and gives each `--filter` its place: after the word `dns` it is that mode's.
-/// True for `doctor`.
 fn words_and_filters(
     matches: &mut ArgMatches,
     settings: &mut Settings,
-) -> Result<bool, UsageError> {
+) -> Result<Word, UsageError> {
     let places: Vec<usize> = matches.indices_of(WORD).into_iter().flatten().collect();
     let words: Vec<String> = matches.remove_many(WORD).into_iter().flatten().collect();
-    let mut is_doctor = false;
+    let mut command = Word::Run;
     let mut dns_from = usize::MAX;
     for (word, place) in words.iter().zip(places) {
         match word.as_str() {
-            "doctor" if !is_doctor => is_doctor = true,
+            "doctor" if command == Word::Run => command = Word::Doctor,
+            "top" if command == Word::Run => command = Word::Top,
             "dns" if !settings.has("dns") => {
                 settings.set("dns", Vec::new(), Origin::Flag);
                 dns_from = place;
             }
             "radius" if !settings.has("radius") => {
                 settings.set("radius", Vec::new(), Origin::Flag);
+            }
+            interface if command == Word::Top && !settings.has("interface") => {
+                settings.set("interface", vec![interface.to_owned()], Origin::Flag);
             }
             _ => return Err(UsageError(format!("unexpected argument '{word}' found"))),
         }
@@ -109,7 +133,7 @@ fn words_and_filters(
         }
         settings.set(long, vec![filter], Origin::Flag);
     }
-    Ok(is_doctor)
+    Ok(command)
 }
 
 /// `doctor` takes one interface and nothing else.
@@ -121,6 +145,20 @@ fn doctor(settings: &Settings) -> Result<Request, UsageError> {
         [] => Ok(Request::Doctor(None)),
         [one] => Ok(Request::Doctor(Some(one.clone()))),
         _ => Err(UsageError("doctor looks at one --interface at a time".to_owned())),
+    }
+}
+
+/// `top` shows a running probe, or captures or replays by itself.
+fn top(settings: Settings) -> Result<Request, UsageError> {
+    if let Some(flag) = ["output", "dns", "radius"].iter().find(|flag| settings.has(flag)) {
+        return Err(UsageError(format!("--{flag} has no meaning with top")));
+    }
+    match settings.one("status") {
+        Some(url) => match settings.names().find(|flag| !["status", "verbose"].contains(flag)) {
+            Some(flag) => Err(UsageError(format!("--{flag} has no meaning with --status"))),
+            None => Ok(Request::TopOf(url.to_owned())),
+        },
+        None => Ok(Request::Top(settings)),
     }
 }
 
@@ -153,7 +191,7 @@ fn with_flags<'a>(flags: impl Iterator<Item = &'a Flag>) -> Command {
         .about("Host and sensor network probe: captures packets, keeps flows, ships records")
         .override_usage(
             "kprobe -i NAME [options]\n       kprobe --read FILE [options]\n       kprobe dns|radius -i NAME \
-             [options]\n       kprobe doctor [-i NAME]",
+             [options]\n       kprobe top NAME | --read FILE | --status URL\n       kprobe doctor [-i NAME]",
         )
         .disable_help_flag(true)
         .disable_version_flag(true)

@@ -8,6 +8,8 @@ fn run(line: &str) -> Result<Settings, String> {
         Request::Run(settings) => Ok(settings),
         Request::Print(text) => Err(text),
         Request::Doctor(interface) => Err(format!("doctor {interface:?}")),
+        Request::Top(settings) => Err(format!("top {:?}", settings.all("interface"))),
+        Request::TopOf(url) => Err(format!("top of {url}")),
     }
 }
 
@@ -19,6 +21,25 @@ fn the_doctor_takes_an_interface_before_or_after_the_word() {
     }
     assert!(run("doctor --promisc").unwrap_err().contains("--promisc has no meaning"));
     assert!(run("doctor dns").unwrap_err().contains("--dns has no meaning"));
+}
+
+#[test]
+fn top_takes_an_interface_as_a_word_or_flag_or_a_running_probe() {
+    for line in ["top eth0", "top -i eth0", "-i eth0 top", "top eth0 --filter tcp --readers 2"] {
+        assert_eq!(run(line).unwrap_err(), "top [\"eth0\"]", "{line}");
+    }
+    assert_eq!(run("top --status http://h:1").unwrap_err(), "top of http://h:1");
+    for (line, expected) in [
+        ("top eth0 eth1", "unexpected argument 'eth1' found"),
+        ("eth0 top", "unexpected argument 'eth0' found"),
+        ("top eth0 --status http://h:1", "--interface has no meaning with --status"),
+        ("top eth0 --output json", "--output has no meaning with top"),
+        ("top dns", "--dns has no meaning with top"),
+        ("doctor top", "unexpected argument 'top' found"),
+        ("-i eth0 --status http://h:1", "--status has no meaning without the word top"),
+    ] {
+        assert_eq!(run(line).unwrap_err(), expected, "{line}");
+    }
 }
 
 #[test]

@@ -173,8 +173,22 @@ const OLDER: &[libc::c_long] = &[];
 /// sockets: those are open.
 const FAMILIES: [i32; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
 /// FIONBIO, FIONREAD, FIOCLEX, TCGETS, TIOCGWINSZ; SIOCGIFNAME, SIOCGIFFLAGS, SIOCGIFHWADDR,
-/// SIOCGIFINDEX (asm-generic/ioctls.h, linux/sockios.h).
-const IOCTLS: [u64; 9] = [0x5421, 0x541b, 0x5451, 0x5401, 0x5413, 0x8910, 0x8913, 0x8927, 0x8933];
+/// SIOCGIFINDEX (asm-generic/ioctls.h, linux/sockios.h). So that `top` leaves the terminal as it was:
+/// TCSETS, and TCGETS2 and TCSETS2, which do the same.
+const IOCTLS: [u64; 12] = [
+    0x5421,
+    0x541b,
+    0x5451,
+    0x5401,
+    0x5413,
+    0x8910,
+    0x8913,
+    0x8927,
+    0x8933,
+    0x5402,
+    0x802c_542a,
+    0x402c_542b,
+];
 /// Names of threads and of memory (linux/prctl.h).
 const PR_SET_VMA: i32 = 0x5356_4d41;
 

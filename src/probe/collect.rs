@@ -91,7 +91,7 @@ fn online<C: Collect + Send + 'static>(
     let (feed, posts) = start(job, backend, &connected, Pace::Live)?;
     privileges.confine()?;
     let settings = control::live_settings(config, 1, Some(&connected));
-    let mut status = Status::new(posts.stats());
+    let mut status = Status::new(posts.stats(), None);
     status.mode = Some(job.name);
     let mut threads = Vec::new();
     let mut interfaces = Vec::with_capacity(open.len());
@@ -142,7 +142,7 @@ fn offline<C: Collect + Send + 'static>(
     let (feed, posts) = start(job, backend, &connected, Pace::Replay)?;
     privileges.confine()?;
     let settings = control::live_settings(config, 1, Some(&connected));
-    let mut status = Status::new(posts.stats());
+    let mut status = Status::new(posts.stats(), None);
     status.mode = Some(job.name);
     let source = replay.path.display().to_string();
     let place = ReaderStatus::new(&source, 0);

@@ -34,6 +34,8 @@ use crate::privileges::Privileges;
 use collect::Job;
 use control::Control;
 
+pub use stop::on_signals;
+
 /// What an end may take after a signal, all together (spec 16.6: 10 s).
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// What the end of a replay waits for a backend that refuses or is away.
@@ -44,7 +46,7 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(600);
 /// # Errors
 /// Setting up failed, or the capture failed while running (then after the flush).
 pub fn run(config: &Config, reload: Reload) -> anyhow::Result<ExitCode> {
-    let stop = stop::on_signals().context("Error: cannot handle signals")?;
+    let stop = on_signals().context("Error: cannot handle signals")?;
     let control = Control::new(reload).context("Error: cannot handle signals")?;
     let privileges = Privileges::at_start(config)?;
     match &config.mode {

@@ -50,7 +50,9 @@ pub(super) fn run(
     let Outputs { outputs, sample, connected } = opened;
     let privileges = privileges.sockets_are_open()?;
     let status_socket = setup::status_socket(config);
-    let (feeds, exporter) = setup::exporter(outputs, vec![0; count], Pace::Replay)?;
+    let top = setup::top(config, Pace::Replay);
+    let (feeds, exporter) = setup::exporter(outputs, vec![0; count], Pace::Replay, top.as_ref())?;
+    let screen = setup::screen(config)?;
     privileges.confine()?;
     let settings = control::live_settings(config, sample, connected.as_ref());
     let readers = feeds
@@ -60,10 +62,11 @@ pub(super) fn run(
             Ok(Reader::new(table, feed).following(settings.follow()))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let mut status = Status::new(exporter.stats());
+    let mut status = Status::new(exporter.stats(), top);
     let source = replay.path.display().to_string();
     status.readers = (0..count).map(|index| ReaderStatus::new(&source, index)).collect();
     let status = setup::status(status_socket, status);
+    let screen = setup::show(screen, &status, stop)?;
     let (path, snap_bytes) = (replay.path.clone(), replay.snap_bytes as usize);
     let tape = Tape { file, path, selection, snap_bytes };
     let job = Job { tape, places: status.readers.clone(), stop: Arc::clone(stop) };
@@ -75,6 +78,9 @@ pub(super) fn run(
         thread.is_finished()
     };
     let summary = wait_and_finish(exporter, finished, closed, stop);
+    if let Some(screen) = screen {
+        screen.wait();
+    }
     report(&summary);
     let result = thread.join().map_err(|_| anyhow!("Error: a reader failed"))?;
     let total = status.total();

@@ -70,11 +70,13 @@ pub(super) fn run(
     let links = open.iter().enumerate().flat_map(|(link, open)| vec![link; open.sources.len()]);
     let privileges = privileges.sockets_are_open()?;
     let status_socket = setup::status_socket(config);
-    let (feeds, exporter) = setup::exporter(outputs, links.collect(), Pace::Live)?;
+    let top = setup::top(config, Pace::Live);
+    let (feeds, exporter) = setup::exporter(outputs, links.collect(), Pace::Live, top.as_ref())?;
+    let screen = setup::screen(config)?;
     privileges.confine()?;
     let settings = control::live_settings(config, sample, connected.as_ref());
     let mut feeds = feeds.into_iter();
-    let mut status = Status::new(exporter.stats());
+    let mut status = Status::new(exporter.stats(), top);
     let mut threads = Vec::new();
     let mut interfaces = Vec::with_capacity(open.len());
     for Open { interface, sources, cpus } in open {
@@ -90,11 +92,12 @@ pub(super) fn run(
         interfaces.push(interface);
     }
     let status = setup::status(status_socket, status);
+    let screen = setup::show(screen, &status, stop)?;
     let device =
         control::watch_device(config, connected.as_ref(), &settings, Some(exporter.control()));
     let follow = || control.poll(&settings);
     let result = watch(threads, &mut interfaces, &status, stop, follow);
-    drop(device);
+    drop((device, screen));
     let summary = exporter.finish(STOP_WITHIN);
     report(&summary);
     let total = status.total();

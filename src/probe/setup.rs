@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow, bail};
 use capture::Interface;
@@ -13,7 +14,8 @@ use tracing::{info, warn};
 use super::backend::{self, Connected};
 use super::{apps, memory};
 use crate::config::{Config, OutputChoice, Rotation};
-use crate::status::Status;
+use crate::status::{Status, Top};
+use crate::top::{Running, Screen};
 
 /// Messages of up to 512 records between each reader and the exporter; a live one must never wait.
 const CHANNEL_MESSAGES: usize = 256;
@@ -65,12 +67,39 @@ pub(super) fn exporter(
     outputs: Vec<Output>,
     links: Vec<usize>,
     pace: Pace,
+    top: Option<&Arc<Top>>,
 ) -> anyhow::Result<(Vec<Feed>, ExporterHandle)> {
     let readers = links.len();
     let (feeds, intake) = export::channel(readers, CHANNEL_MESSAGES * readers, pace);
-    let exporter = export::start(outputs, intake.with_links(links))
-        .map_err(|error| anyhow!("Error: {error}"))?;
+    let mut intake = intake.with_links(links);
+    if let Some(top) = top {
+        intake = intake.with_observer(top.observer());
+    }
+    let exporter = export::start(outputs, intake).map_err(|error| anyhow!("Error: {error}"))?;
     Ok((feeds, exporter))
+}
+
+/// Collects the heaviest conversations where somebody may ask for them: the status server or a
+/// screen.
+pub(super) fn top(config: &Config, pace: Pace) -> Option<Arc<Top>> {
+    (config.status.is_some() || config.top).then(|| Top::new(pace == Pace::Live))
+}
+
+/// Takes the terminal over where the command is `top`. Before system calls are restricted.
+pub(super) fn screen(config: &Config) -> anyhow::Result<Option<Screen>> {
+    config.top.then(Screen::take).transpose().context("Error")
+}
+
+/// Shows the status on it.
+pub(super) fn show(
+    screen: Option<Screen>,
+    status: &Arc<Status>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Option<Running>> {
+    let Some(screen) = screen else { return Ok(None) };
+    let status = Arc::clone(status);
+    let state = move || status.snapshot_now().ok_or_else(|| "nothing is collected".to_owned());
+    screen.start(state, stop).context("Error: cannot start the screen").map(Some)
 }
 
 /// Binds the status server's socket, where one is wanted. The probe's work does not depend on it.

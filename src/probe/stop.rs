@@ -11,7 +11,7 @@ use signal_hook::flag;
 ///
 /// # Errors
 /// The handlers could not be installed.
-pub(super) fn on_signals() -> io::Result<Arc<AtomicBool>> {
+pub fn on_signals() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // Order matters: the first signal finds the flag down and then raises it.

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use decode::app::App;
 use export::{Lost, OutputStats};
 use flowtable::TableStats;
 
@@ -57,6 +58,28 @@ const TABLE: &[OfTable] = &[
         "Times that there was no room for such details",
         |t| t.tcp_details_refused,
     ),
+    ("decoder_conversations", "gauge", "Conversations that have a decoder or look for one", |t| {
+        t.apps.conversations
+    }),
+    (
+        "decoder_conversations_refused_total",
+        "counter",
+        "Conversations not decoded: no room for one more",
+        |t| t.apps.refused,
+    ),
+    (
+        "decoder_conversations_over_budget_total",
+        "counter",
+        "Conversations whose decoding ended because of the memory ceiling",
+        |t| t.apps.over_budget,
+    ),
+    ("decoder_heap_bytes", "gauge", "Bytes that decoders keep", |t| t.apps.heap_bytes),
+    (
+        "decoder_questions_forgotten_total",
+        "counter",
+        "Questions over UDP forgotten because there were too many",
+        |t| t.apps.forgotten,
+    ),
 ];
 
 const OUTPUTS: &[OfOutput] = &[
@@ -77,6 +100,9 @@ const OUTPUTS: &[OfOutput] = &[
 /// The page as of now.
 pub fn page(status: &Status) -> String {
     let mut page = Text(String::with_capacity(8192));
+    page.head("build_info", "gauge", "1, with what this program is as labels");
+    let (version, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    page.line("build_info", &format!("version=\"{version}\",arch=\"{arch}\""), 1);
     page.head("uptime_seconds", "gauge", "Seconds since the start");
     page.line("uptime_seconds", "", status.started.elapsed().as_secs());
     let readers: Vec<(String, Counters)> =
@@ -99,6 +125,7 @@ pub fn page(status: &Status) -> String {
         page.head(name, kind, help);
         page.line(name, "", value(&total.table));
     }
+    messages(&mut page, &total.table);
     latency::metrics(&mut page, &total.latencies);
     let fragments = total.frames.reassembly;
     page.head("datagrams_lost_total", "counter", "Fragmented datagrams that were never whole");
@@ -122,6 +149,16 @@ pub fn page(status: &Status) -> String {
     }
     outputs(&mut page, status);
     page.into_text()
+}
+
+fn messages(page: &mut Text, table: &TableStats) {
+    page.head("application_messages_total", "counter", "Messages that decoders have reported");
+    for (app, [requests, responses]) in App::ALL.iter().zip(table.apps.messages) {
+        for (kind, count) in [("request", requests), ("response", responses)] {
+            let labels = format!("app=\"{}\",kind=\"{kind}\"", app.name());
+            page.line("application_messages_total", &labels, count);
+        }
+    }
 }
 
 fn outputs(page: &mut Text, status: &Status) {

@@ -8,6 +8,7 @@ mod metrics;
 mod modes;
 mod page;
 mod server;
+mod top;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,6 +21,7 @@ use flowtable::{Latencies, TableStats};
 pub use frames::FrameStats;
 pub use modes::ModeCounters;
 pub use server::start as serve;
+pub use top::Top;
 
 /// Everything there is to ask.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Status {
     pub exporter: Arc<export::Stats>,
     /// `dns` or `radius`, in these modes.
     pub mode: Option<&'static str>,
+    /// Heavy conversations, where somebody may ask for them.
+    pub top: Option<Arc<Top>>,
 }
 
 /// Where one reader leaves its counters.
@@ -100,8 +104,8 @@ impl ReaderStatus {
 
 impl Status {
     /// A status without readers yet.
-    pub fn new(exporter: Arc<export::Stats>) -> Self {
-        Self { started: Instant::now(), readers: Vec::new(), exporter, mode: None }
+    pub fn new(exporter: Arc<export::Stats>, top: Option<Arc<Top>>) -> Self {
+        Self { started: Instant::now(), readers: Vec::new(), exporter, mode: None, top }
     }
 
     /// Sums over all readers.

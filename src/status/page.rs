@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use decode::app::App;
 use export::{Lost, Meter, OutputStats};
+use flowtable::AppStats;
 use serde::Serialize;
 
 use super::latency::LatencyPage;
@@ -17,9 +19,11 @@ pub struct Page {
     #[serde(rename = "flows-out")]
     flows_out: Rates,
     version: &'static str,
+    build: Build,
     uptime_s: u64,
     readers: Vec<Reader>,
     table: Table,
+    decoders: Decoders,
     latency_us: LatencyPage,
     fragments: Fragments,
     channel: Channel,
@@ -68,6 +72,37 @@ struct Table {
     tcp_details: u64,
     tcp_details_refused: u64,
 }
+
+/// Application decoding; the budget is that of `--max-memory`.
+#[derive(Debug, Serialize)]
+struct Decoders {
+    conversations: u64,
+    refused: u64,
+    over_budget: u64,
+    heap_bytes: u64,
+    forgotten: u64,
+    messages: BTreeMap<&'static str, Messages>,
+}
+
+#[derive(Debug, Serialize)]
+struct Messages {
+    requests: u64,
+    responses: u64,
+}
+
+/// What this program was built for and how.
+#[derive(Debug, Serialize)]
+struct Build {
+    arch: &'static str,
+    os: &'static str,
+    profile: &'static str,
+}
+
+const BUILD: Build = Build {
+    arch: std::env::consts::ARCH,
+    os: std::env::consts::OS,
+    profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+};
 
 #[derive(Debug, Serialize)]
 struct Fragments {
@@ -123,6 +158,7 @@ impl Page {
             flows_in: rates(|output| &output.offered),
             flows_out: rates(|output| &output.encoded),
             version: env!("CARGO_PKG_VERSION"),
+            build: BUILD,
             uptime_s: status.started.elapsed().as_secs(),
             readers: status
                 .readers
@@ -130,6 +166,7 @@ impl Page {
                 .map(|reader| Reader::new(&reader.source, reader.index, &reader.read()))
                 .collect(),
             table: Table::new(&total),
+            decoders: Decoders::new(&total),
             latency_us: LatencyPage::new(&total.latencies),
             fragments: Fragments::new(&total),
             channel: Channel {
@@ -193,6 +230,19 @@ impl Table {
             tcp_details: table.tcp_details,
             tcp_details_refused: table.tcp_details_refused,
         }
+    }
+}
+
+impl Decoders {
+    fn new(Counters { table, .. }: &Counters) -> Self {
+        let AppStats { messages, conversations, refused, over_budget, heap_bytes, forgotten } =
+            table.apps;
+        let messages = App::ALL
+            .iter()
+            .zip(messages)
+            .map(|(app, [requests, responses])| (app.name(), Messages { requests, responses }));
+        let messages = messages.collect();
+        Self { conversations, refused, over_budget, heap_bytes, forgotten, messages }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The status server: `/v1/status`, `/metrics` and `/healthz` over HTTP/1.1, on a thread of its own
+//! The status server: `/v1/status`, `/v1/top`, `/metrics` and `/healthz` over HTTP/1.1, on a thread of its own
 //! that touches no reader.
 //!
 //! Bounds: 64 connections at once, further ones wait in the kernel's queue; 5 s for a request, an
@@ -88,6 +88,11 @@ fn answer(request: &Request<Incoming>, status: &Status) -> Answer {
         "/v1/status" => match serde_json::to_string_pretty(&Page::new(status)) {
             Ok(text) => content(StatusCode::OK, "application/json", text + "\n"),
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
+        "/v1/top" => match status.snapshot().map(|snapshot| serde_json::to_string(&snapshot)) {
+            Some(Ok(text)) => content(StatusCode::OK, "application/json", text + "\n"),
+            Some(Err(error)) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            None => plain(StatusCode::NOT_FOUND, "not collected\n".into()),
         },
         "/metrics" => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
