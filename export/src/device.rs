@@ -225,10 +225,13 @@ impl DeviceApi {
     }
 
     async fn send(&self, request: RequestBuilder, place: &Place) -> Result<Response, DeviceError> {
-        request
-            .send()
-            .await
-            .map_err(|error| place.error(None, &self.http.transport_failure(error).to_string()))
+        match request.send().await {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let failure = self.http.explained_failure(error, &place.url).await;
+                Err(place.error(None, &failure.to_string()))
+            }
+        }
     }
 
     async fn refused(&self, answer: Response, place: Place) -> DeviceError {

@@ -45,7 +45,9 @@ impl Target {
             Err(error) if error.is_builder() => {
                 Attempt::Refused(self.http.transport_failure(error))
             }
-            Err(error) => Attempt::Failed(self.http.transport_failure(error), None),
+            Err(error) => {
+                Attempt::Failed(self.http.explained_failure(error, &self.url).await, None)
+            }
         }
     }
 
