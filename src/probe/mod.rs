@@ -86,6 +86,12 @@ fn report(summary: &Summary) {
             output.sampled_out,
             output.lost_total()
         );
+        if output.recovered + output.spooled > 0 {
+            info!(
+                "{}: the spool held {} records at the start and keeps {} for the next",
+                output.name, output.recovered, output.spooled
+            );
+        }
     }
     if summary.channel_full > 0 {
         warn!("{} records lost because the exporter was late", summary.channel_full);

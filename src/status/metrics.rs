@@ -93,6 +93,17 @@ const OUTPUTS: &[OfOutput] = &[
     ("output_batches_sent_total", "counter", "Batches answered with 200", |o| o.batches_sent.get()),
     ("output_batches_lost_total", "counter", "Batches given up", |o| o.batches_lost.get()),
     ("output_retries_total", "counter", "Attempts that repeat an earlier one", |o| o.retries.get()),
+    (
+        "output_recovered_records_total",
+        "counter",
+        "Records that the spool held at the start",
+        |o| o.recovered.get(),
+    ),
+    ("output_spool_records", "gauge", "Records that wait on disk", |o| o.spool_records.get()),
+    ("output_spool_bytes", "gauge", "Bytes that wait on disk", |o| o.spool_bytes.get()),
+    ("output_spool_failing", "gauge", "1 while the disk takes no batches", |o| {
+        o.spool_failing.get()
+    }),
     ("output_queue_bytes", "gauge", "Encoded bytes that wait", |o| o.queue_bytes.get()),
     ("output_bytes_sent_total", "counter", "Bytes that arrived", |o| o.bytes_sent.total()),
 ];
@@ -166,6 +177,20 @@ fn outputs(page: &mut Text, status: &Status) {
         page.head(name, kind, help);
         for output in &status.exporter.outputs {
             page.line(name, &format!("output=\"{}\"", output.name), value(output));
+        }
+    }
+    page.head(
+        "output_sample_error_ratio",
+        "gauge",
+        "Relative standard error of sums over the last minute, because of the flow limit",
+    );
+    for output in &status.exporter.outputs {
+        for (what, ratio) in [
+            ("bytes", output.sample_error.minute_bytes.get()),
+            ("packets", output.sample_error.minute_packets.get()),
+        ] {
+            let labels = format!("output=\"{}\",of=\"{what}\"", output.name);
+            page.line("output_sample_error_ratio", &labels, ratio);
         }
     }
     page.head("output_lost_records_total", "counter", "Records lost, by reason");

@@ -139,6 +139,29 @@ struct Output {
     queue_bytes: u64,
     bytes_sent: u64,
     last_success_ms: u64,
+    sample_error: SampleErrors,
+    spool: Spool,
+}
+
+/// Relative standard errors of the sums of what is sent, because of the flow limit; 0.01 is 1 %.
+#[derive(Debug, Serialize)]
+struct SampleErrors {
+    last_bytes: f64,
+    last_packets: f64,
+    minute_bytes: f64,
+    minute_packets: f64,
+}
+
+/// Batches on disk; zero without a spool.
+#[derive(Debug, Serialize)]
+struct Spool {
+    /// Records found at the start.
+    recovered: u64,
+    records: u64,
+    batches: u64,
+    bytes: u64,
+    /// The disk does not take batches now.
+    failing: bool,
 }
 
 impl Page {
@@ -276,6 +299,19 @@ impl Output {
             queue_bytes: stats.queue_bytes.get(),
             bytes_sent: stats.bytes_sent.total(),
             last_success_ms: stats.last_success_ms.get(),
+            sample_error: SampleErrors {
+                last_bytes: stats.sample_error.last_bytes.get(),
+                last_packets: stats.sample_error.last_packets.get(),
+                minute_bytes: stats.sample_error.minute_bytes.get(),
+                minute_packets: stats.sample_error.minute_packets.get(),
+            },
+            spool: Spool {
+                recovered: stats.recovered.get(),
+                records: stats.spool_records.get(),
+                batches: stats.spool_batches.get(),
+                bytes: stats.spool_bytes.get(),
+                failing: stats.spool_failing.get() != 0,
+            },
         }
     }
 }
