@@ -452,9 +452,9 @@ fn outage(config: KflowConfig, seconds: u64, up: &AtomicBool) -> (OutputSummary,
         std::thread::sleep(Duration::from_millis(10));
     }
     up.store(true, Ordering::Relaxed);
-    // A dispatch and an answer later all is well again.
-    let stats = exporter.stats();
-    while stats.outputs[0].accepted.get() == 0 && began.elapsed() < LONG + LONG {
+    // One attempt later all is well again; after a long outage that may be half a minute away.
+    let (stats, back) = (exporter.stats(), Instant::now());
+    while stats.outputs[0].accepted.get() == 0 && back.elapsed() < 2 * LONG {
         std::thread::sleep(Duration::from_millis(10));
     }
     drop(feed);

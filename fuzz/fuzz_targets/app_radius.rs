@@ -6,7 +6,7 @@
 
 use decode::app::datagram::{UdpPorts, UdpState, datagram};
 use decode::app::radius::{self, Packet};
-use decode::app::{App, Datagram, Events, Guess, Pending, Verdict};
+use decode::app::{App, Budget, Datagram, Events, Guess, Pending, Verdict};
 use libfuzzer_sys::fuzz_target;
 
 const PORTS: [u16; 5] = [1812, 53, 67, 546, 40_001];
@@ -17,6 +17,7 @@ fuzz_target!(|input: &[u8]| {
     let mut state = UdpState::default();
     let ports = UdpPorts::default();
     let (mut pending, mut events) = (Pending::new(8), Events::default());
+    let mut budget = Budget::new(1 << 16);
     let mut settled: Option<App> = None;
     while let Some((&length, after)) = rest.split_first() {
         let length = if length == 255 { after.len() } else { usize::from(length) };
@@ -32,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(radius::guess(payload) != Guess::Yes || verdict == Verdict::More);
 
         let before = events.len();
-        datagram(&mut state, &input, &ports, &mut pending, &mut events);
+        datagram(&mut state, &input, &ports, &mut pending, &mut budget, &mut events);
         assert!(events.len() <= before + 1);
         if let Some(event) = events.get(before) {
             // What has reported stays.
