@@ -80,7 +80,7 @@ fn kproxy(allow: &str) -> Running {
         allow,
     ];
     let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-    let Request::Run(config) = kproxy::cli::request(words.into_iter(), &|_| None).unwrap() else {
+    let Request::Run(config) = kproxy::cli::request(words, &|_| None).unwrap() else {
         panic!("no run");
     };
     Running::start(|tell, stopped| async move {
