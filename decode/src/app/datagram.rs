@@ -18,9 +18,9 @@
 //! a protocol that has to remember there may be no room: then its conversation is not decoded, and
 //! counted in [`Budget::refused`].
 //!
-//! To add a protocol: a variant of [`UdpApp`] with its line in each function of it, in
-//! [`BY_CONTENT`], and in [`UdpState::decode`]. One that keeps a state gets a boxed field in
-//! [`UdpState`].
+//! To add a protocol: a variant of `UdpApp` with its line in each function of it, in
+//! `BY_CONTENT`, and in `UdpState::decode`. One that keeps a state gets a boxed field in
+//! `UdpState`.
 
 use super::quic::Quic;
 use super::{App, Budget, Classify, Datagram, Events, Guess, Pending, Verdict};
