@@ -78,7 +78,7 @@ impl Quic {
         if self.is_reported {
             return Verdict::Done;
         }
-        self.datagrams += 1;
+        self.datagrams = self.datagrams.saturating_add(1);
         if self.can_be_client(datagram) {
             self.read(datagram);
         }

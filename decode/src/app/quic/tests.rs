@@ -246,3 +246,14 @@ proptest! {
         prop_assert!(events.len() <= 1);
     }
 }
+
+#[test]
+fn who_goes_on_after_the_end_changes_nothing() {
+    let (mut quic, mut events) = (Quic::new(), Events::default());
+    for _ in 0..1000 {
+        let datagram =
+            Datagram { payload: b"", src_port: 443, dst_port: 443, conversation: 1, now_us: 0 };
+        let _ = quic.datagram(&datagram, &mut events);
+    }
+    assert!(events.is_empty());
+}
