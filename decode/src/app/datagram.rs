@@ -205,8 +205,9 @@ impl UdpState {
                 budget.recharge(&mut self.charged, QUIC_FACTS_BYTES);
             }
             Verdict::Wrong => {
-                self.memory = None;
-                budget.recharge(&mut self.charged, 0);
+                // Its first datagrams said nothing and were let through: no later one will.
+                self.release(budget);
+                self.app = None;
             }
         }
         verdict
@@ -419,6 +420,16 @@ mod tests {
         }
         assert_eq!(fixture.send(40_000, 53, QUERY), Some(App::Dns));
         assert_eq!(fixture.events.len(), 2);
+    }
+
+    #[test]
+    fn quic_without_a_beginning_is_let_go() {
+        let mut fixture = Fixture::new(Classify::Content);
+        for _ in 0..9 {
+            fixture.send(50_000, 443, &[0x5b; 40]);
+        }
+        assert!(!fixture.state.is_interesting());
+        assert_eq!((fixture.state.app(), fixture.budget.used()), (None, 0));
     }
 
     #[test]
