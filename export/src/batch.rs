@@ -14,6 +14,7 @@ pub struct Batch {
     rows: Vec<Row>,
     tcp: Vec<TcpMetrics>,
     events: Events,
+    by_frame: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +46,17 @@ impl Batch {
         self.rows.push(Row { record: cut.record.clone(), tcp, event });
     }
 
+    /// Promises that the records are of one time and in the order of their conversations' first
+    /// frames, as are those of the batches with this promise that follow. In replay they need not
+    /// wait for each other then.
+    pub fn promise_order(&mut self) {
+        self.by_frame = true;
+    }
+
+    pub(crate) fn is_by_frame(&self) -> bool {
+        self.by_frame
+    }
+
     /// The record under this number.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Cut<'_>> {
@@ -60,6 +72,12 @@ impl Batch {
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Bytes that the records take, with what belongs to them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.rows[..]) + size_of_val(&self.tcp[..]) + self.events.bytes()
     }
 
     /// Records that fit without allocating.
@@ -79,6 +97,7 @@ impl Batch {
         self.rows.clear();
         self.tcp.clear();
         self.events.clear();
+        self.by_frame = false;
     }
 
     fn cut<'a>(&'a self, row: &'a Row) -> Cut<'a> {

@@ -346,8 +346,9 @@ struct Exporter {
     wake: Arc<Notify>,
     /// Replay only.
     order: Option<Order>,
-    /// Replay: the last second that was dispatched.
-    last_second: Option<u64>,
+    /// Replay: the second whose records leave, and whether some wait for their dispatch.
+    second: Option<u64>,
+    is_second_open: bool,
     /// Live, where readers share an interface.
     owners: Option<Owners>,
     next_dispatch: Instant,
@@ -377,7 +378,8 @@ impl Exporter {
             told,
             wake,
             order,
-            last_second: None,
+            second: None,
+            is_second_open: false,
             owners,
             next_dispatch: now + SECOND,
             next_tick: now + SECOND * TICK_S as u32,
@@ -435,7 +437,7 @@ impl Exporter {
         }
     }
 
-    /// Takes messages, and in replay the seconds that are complete. A replay waits while a queue is
+    /// Takes messages, and in replay lets records leave in order. A replay waits while a queue is
     /// full. True when there may be more at once.
     fn take_in(&mut self) -> bool {
         let mut taken = 0;
@@ -448,8 +450,8 @@ impl Exporter {
             taken += 1;
         }
         self.stats.channel_messages.set(self.intake.received.len() as u64);
-        let dispatched = self.dispatch_second();
-        taken > 0 || dispatched
+        let left = self.let_leave();
+        taken > 0 || left
     }
 
     fn must_hold(&self) -> bool {
@@ -475,7 +477,7 @@ impl Exporter {
                 }
                 self.intake.recycle(records);
             }
-            (Message::Tick { reader, time_ns }, Some(order)) => order.pass(reader, time_ns),
+            (Message::Tick { reader, time_ns }, Some(order)) => order.tick(reader, time_ns),
             (Message::End { reader }, Some(order)) => order.end(reader),
             (Message::Tick { .. } | Message::End { .. }, None) => {}
         }
@@ -489,27 +491,45 @@ impl Exporter {
         }
     }
 
-    /// Replay: one second of packet time, if one is complete and there is room for it.
-    fn dispatch_second(&mut self) -> bool {
+    /// Replay: gives the outputs the records that can leave, if there is room for them, with a
+    /// dispatch after each second of packet time.
+    fn let_leave(&mut self) -> bool {
         if self.must_hold() {
             return false;
         }
-        let Some(second) = self.order.as_mut().and_then(Order::next) else { return false };
-        if second.early {
+        let Some(order) = &mut self.order else { return false };
+        let Some(leaving) = order.next() else {
+            return self.input_ended && self.end_second();
+        };
+        if self.second != Some(leaving.second) {
+            if self.is_second_open {
+                self.sinks.iter_mut().for_each(Sink::dispatch);
+            }
+            let last = self.second.replace(leaving.second);
+            let covered_s = last.map_or(1, |last| leaving.second.saturating_sub(last));
+            self.sinks.iter_mut().for_each(|sink| sink.begin(covered_s));
+        }
+        self.is_second_open = true;
+        if leaving.early {
             self.stats.early_releases.add(1);
         }
-        let last = self.last_second.replace(second.second);
-        let covered_s = last.map_or(1, |last| second.second.saturating_sub(last));
         if let Some(observer) = &mut self.intake.observer {
-            observer.see(second.iter());
+            observer.see(leaving.iter());
         }
         for sink in &mut self.sinks {
-            sink.begin(covered_s);
-            sink.offer(second.iter());
-            sink.dispatch();
+            sink.offer(leaving.iter());
         }
-        second.into_batches().into_iter().for_each(|batch| self.intake.recycle(batch));
+        order.settle(|batch| self.intake.recycle(batch));
         true
+    }
+
+    /// Replay: the dispatch of the second at hand; false when there is none to make.
+    fn end_second(&mut self) -> bool {
+        let is_open = std::mem::take(&mut self.is_second_open);
+        if is_open {
+            self.sinks.iter_mut().for_each(Sink::dispatch);
+        }
+        is_open
     }
 
     /// Live: a dispatch each second; one that comes late lets the next take the missed seconds'
@@ -533,7 +553,9 @@ impl Exporter {
     }
 
     fn is_drained(&self) -> bool {
-        self.order.as_ref().is_none_or(Order::is_empty) && self.sinks.iter().all(Sink::is_idle)
+        self.order.as_ref().is_none_or(Order::is_empty)
+            && !self.is_second_open
+            && self.sinks.iter().all(Sink::is_idle)
     }
 
     /// Counts what could not be delivered; a deadline may have come before the input's end.
@@ -547,9 +569,10 @@ impl Exporter {
         if !self.input_ended {
             self.end_input();
         }
-        while let Some(second) = self.order.as_mut().and_then(Order::next) {
+        self.end_second();
+        while let Some(leaving) = self.order.as_mut().and_then(Order::next) {
             for sink in &mut self.sinks {
-                sink.offer_late(second.iter());
+                sink.offer_late(leaving.iter());
             }
         }
         for (sink, stats) in self.sinks.iter_mut().zip(&self.stats.outputs) {

@@ -60,8 +60,6 @@ pub struct Field {
     pub name: &'static str,
     /// What it means, with type and unit.
     pub doc: &'static str,
-    /// `,"name":`.
-    pub(crate) key: &'static str,
     /// What it says of a record.
     pub value: fn(&Record) -> FieldValue,
     /// What it is in IPFIX.
@@ -86,10 +84,18 @@ macro_rules! fields {
         pub const FIELDS: &[Field] = &[$(Field {
             name: $name,
             doc: $doc,
-            key: concat!(",\"", $name, "\":"),
             value: $value,
             element: $element,
         }),*];
+
+        /// Gives `,"name":` and what it says of a record, field after field.
+        #[inline(always)]
+        pub(crate) fn for_each_field(record: &Record, mut each: impl FnMut(&'static str, FieldValue)) {
+            $(
+                let value: fn(&Record) -> FieldValue = $value;
+                each(concat!(",\"", $name, "\":"), value(record));
+            )*
+        }
     };
 }
 

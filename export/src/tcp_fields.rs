@@ -54,6 +54,17 @@ macro_rules! fields {
             doc: $doc,
             value: $value,
         }),*];
+
+        /// Gives `,"name":` and what there is to say, metric after metric.
+        #[inline(always)]
+        pub(crate) fn for_each_metric(metrics: &TcpMetrics, mut each: impl FnMut(&'static str, TcpValue)) {
+            $(
+                let value: fn(&TcpMetrics) -> Option<TcpValue> = $value;
+                if let Some(value) = value(metrics) {
+                    each(concat!(",\"", $name, "\":"), value);
+                }
+            )*
+        }
     };
 }
 

@@ -4,8 +4,8 @@ use flowtable::FlowTable;
 
 /// Program, libraries, stacks, reassembly (16 MiB a reader is counted below), HTTP.
 const FIXED_BYTES: usize = 48 << 20;
-/// Records on their way to the exporter.
-const CHANNEL_BYTES: usize = 32 << 20;
+/// Records on their way from a reader to the exporter.
+pub(super) const CHANNEL_BYTES: usize = 32 << 20;
 /// Fragments that wait for each other, per reader.
 const READER_BYTES: usize = 17 << 20;
 
@@ -30,7 +30,7 @@ pub(super) fn capacity(
     decoder_bytes: Option<usize>,
 ) -> Result<usize, String> {
     let ceiling = max_memory_mib << 20;
-    let taken = FIXED_BYTES + CHANNEL_BYTES + readers * (READER_BYTES + ring_bytes);
+    let taken = FIXED_BYTES + readers * (CHANNEL_BYTES + READER_BYTES + ring_bytes);
     let taken = taken.saturating_add(queue_bytes);
     let share = max_flows.div_ceil(readers);
     let left = ceiling.saturating_sub(taken) / readers;

@@ -11,8 +11,9 @@ use flowtable::{Cut, FlowTable, GROUP, Group, Moment, Origin, Sampling};
 use super::settings::{Follower, Values};
 use crate::status::{Counters, FrameStats};
 
-/// Records in a batch before it is handed over.
-const BATCH: usize = 512;
+/// Records in a batch before it is handed over, and what they may take.
+pub(super) const BATCH: usize = 128;
+pub(super) const BATCH_BYTES: usize = 64 << 10;
 /// Fragments that never became a datagram belong to no single frame.
 const NO_FRAME: u64 = u64::MAX;
 
@@ -32,18 +33,33 @@ struct Outbox {
     feed: Feed,
     batch: Batch,
     alive: bool,
+    /// What comes now is of one time and in the order of first frames.
+    by_frame: bool,
 }
 
 impl Outbox {
+    fn new(feed: Feed) -> Self {
+        Self { feed, batch: Batch::with_capacity(BATCH), alive: true, by_frame: false }
+    }
+
+    /// Records in the order of first frames begin or end.
+    fn set_by_frame(&mut self, by_frame: bool) {
+        self.send();
+        self.by_frame = by_frame;
+    }
+
     #[inline]
     fn push(&mut self, cut: &Cut<'_>) {
         self.batch.push(cut);
-        if self.batch.len() >= BATCH {
+        if self.batch.len() >= BATCH || self.batch.bytes() >= BATCH_BYTES {
             self.send();
         }
     }
 
     fn send(&mut self) {
+        if self.by_frame {
+            self.batch.promise_order();
+        }
         self.alive &= self.feed.send(&mut self.batch);
         self.batch.reserve(BATCH);
     }
@@ -54,7 +70,7 @@ impl Reader {
         Self {
             reassembler: Reassembler::new(),
             table,
-            outbox: Outbox { feed, batch: Batch::with_capacity(BATCH), alive: true },
+            outbox: Outbox::new(feed),
             stats: FrameStats::default(),
             link: (u32::MAX, None),
             frames: 0,
@@ -103,8 +119,9 @@ impl Reader {
     /// Replay: the export tick at `now`.
     pub(super) fn tick(&mut self, now: Moment) {
         self.expire_fragments(now);
+        self.outbox.set_by_frame(true);
         self.table.tick(now, &mut |cut| self.outbox.push(&cut));
-        self.hand_over();
+        self.outbox.set_by_frame(false);
         self.outbox.alive = self.outbox.alive && self.outbox.feed.tick(now.wall_ns);
     }
 
@@ -118,8 +135,9 @@ impl Reader {
         let mut credits = Vec::new();
         self.reassembler.flush(&mut |packet| credits.push(*packet));
         self.credit(&credits, now);
+        self.outbox.set_by_frame(true);
         self.table.flush(now, &mut |cut| self.outbox.push(&cut));
-        self.hand_over();
+        self.outbox.set_by_frame(false);
     }
 
     /// False when the exporter has ended and nothing can be handed over any more.

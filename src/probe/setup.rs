@@ -12,13 +12,17 @@ use flowtable::{AppConfig, FlowTable, Sampling, Translations};
 use tracing::{info, warn};
 
 use super::backend::{self, Connected};
+use super::memory::CHANNEL_BYTES;
+use super::reader::BATCH_BYTES;
 use super::{apps, memory};
 use crate::config::{Config, OutputChoice, Rotation};
 use crate::status::{Status, Top};
 use crate::top::{Running, Screen};
 
-/// Messages of up to 512 records between each reader and the exporter; a live one must never wait.
-const CHANNEL_MESSAGES: usize = 256;
+/// Batches between each reader and the exporter; a live reader must never wait.
+const LIVE_BATCHES: usize = CHANNEL_BYTES / BATCH_BYTES;
+/// A replay may wait, and what is used again soon is still in the cache.
+const REPLAY_BATCHES: usize = 16;
 
 /// Outputs that are open or looked up, and what the device says.
 pub(super) struct Outputs {
@@ -70,7 +74,11 @@ pub(super) fn exporter(
     top: Option<&Arc<Top>>,
 ) -> anyhow::Result<(Vec<Feed>, ExporterHandle)> {
     let readers = links.len();
-    let (feeds, intake) = export::channel(readers, CHANNEL_MESSAGES * readers, pace);
+    let batches = match pace {
+        Pace::Live => LIVE_BATCHES,
+        Pace::Replay => REPLAY_BATCHES,
+    };
+    let (feeds, intake) = export::channel(readers, batches * readers, pace);
     let mut intake = intake.with_links(links);
     if let Some(top) = top {
         intake = intake.with_observer(top.observer());

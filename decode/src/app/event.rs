@@ -129,6 +129,12 @@ impl Events {
         self.heads.len()
     }
 
+    /// Bytes that they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.heads[..]) + size_of_val(&self.attributes[..]) + self.text.len()
+    }
+
     /// True without events.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -4,20 +4,28 @@ use decode::app::{EventView, Face, Kind, Value};
 use flowtable::tcp::TcpMetrics;
 
 use super::text::{write_addr, write_number, write_string};
-use crate::tcp_fields::{TCP_FIELDS, TcpValue};
+use crate::tcp_fields::{TcpValue, for_each_metric};
 
 /// Appends `,"tcp":{…}` with the metrics that say something.
 pub(super) fn tcp(out: &mut Vec<u8>, metrics: &TcpMetrics) {
     out.extend_from_slice(b",\"tcp\":");
-    let mut object = Object::open(out);
-    for field in TCP_FIELDS {
-        match (field.value)(metrics) {
-            Some(TcpValue::Number(number)) => write_number(object.member(field.name), number),
-            Some(TcpValue::Word(word)) => write_string(object.member(field.name), word),
-            None => {}
+    let start = out.len();
+    for_each_metric(metrics, |key, value| {
+        out.extend_from_slice(key.as_bytes());
+        match value {
+            TcpValue::Number(number) => write_number(out, number),
+            TcpValue::Word(word) => {
+                out.push(b'"');
+                out.extend_from_slice(word.as_bytes());
+                out.push(b'"');
+            }
         }
+    });
+    match out.get_mut(start) {
+        Some(first) => *first = b'{',
+        None => out.push(b'{'),
     }
-    object.close();
+    out.push(b'}');
 }
 
 /// Appends `,"application":{…}`: the common shape, then all attributes under their names.

@@ -4,7 +4,10 @@ use flowtable::Cut;
 
 use super::extras;
 use super::text::{TimeText, write_addr, write_mac, write_number};
-use crate::schema::{FIELDS, FieldValue};
+use crate::schema::{FieldValue, for_each_field};
+
+/// Lines are shorter, but for long texts of messages.
+const LINE_BYTES: usize = 1 << 10;
 
 /// Writes records as lines; the same record gives the same bytes.
 #[derive(Default)]
@@ -16,10 +19,11 @@ impl LineWriter {
     /// Appends one line with its newline.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, cut: &Cut<'_>) {
         let start = out.len();
-        for field in FIELDS {
-            out.extend_from_slice(field.key.as_bytes());
-            self.value(out, (field.value)(cut.record));
-        }
+        out.reserve(LINE_BYTES);
+        for_each_field(cut.record, |key, value| {
+            out.extend_from_slice(key.as_bytes());
+            self.value(out, value);
+        });
         if let Some(first) = out.get_mut(start) {
             *first = b'{';
         }
@@ -32,6 +36,7 @@ impl LineWriter {
         out.extend_from_slice(b"}\n");
     }
 
+    #[inline(always)]
     fn value(&mut self, out: &mut Vec<u8>, value: FieldValue) {
         match value {
             FieldValue::Time(ns) => quoted(out, |out| self.times.write(out, ns)),
@@ -45,6 +50,7 @@ impl LineWriter {
 }
 
 /// No value needs escapes: addresses, times and words only.
+#[inline(always)]
 fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     write(out);
@@ -57,6 +63,7 @@ mod tests {
     use flowtable::{Direction, Record};
 
     use super::*;
+    use crate::schema::FIELDS;
     use crate::testing::record;
 
     const GOLDEN: &str = concat!(

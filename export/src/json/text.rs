@@ -8,7 +8,11 @@ const S_PER_DAY: u64 = 86_400;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// An unsigned number, decimal.
+#[inline]
 pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
