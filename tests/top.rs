@@ -140,8 +140,16 @@ fn an_interface_and_a_running_probe_are_shown() {
         there.keys("nothing");
         there.wait(|screen| screen.contains("/nothing_") && !screen.contains(" > "));
         there.keys("Enter");
-        let served = page(9000, "/v1/top");
-        assert!(served["conversations"].as_array().unwrap().len() >= 4, "{served}");
+        // A record of each comes within 15 s, at a time of its own.
+        let start = Instant::now();
+        loop {
+            let served = page(9000, "/v1/top");
+            if served["conversations"].as_array().unwrap().len() >= 4 {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "{served}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
         probe.stop(Signal::SIGTERM);
         there.wait(|screen| screen.contains("no news: cannot connect"));
         there.quit();

@@ -81,13 +81,14 @@ fn online<C: Collect + Send + 'static>(
         .collect::<anyhow::Result<Vec<_>>>()?;
     let connected = backend::connect(backend, interfaces.first())?;
     start_lines(config, job, &interfaces, &connected);
+    // Who reads that the capture has begun may ask for its state.
+    let status_socket = setup::status_socket(config);
     let open = interfaces
         .into_iter()
         .zip(&configs)
         .map(|(interface, ring)| online::open(live, interface, ring))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let privileges = privileges.sockets_are_open()?;
-    let status_socket = setup::status_socket(config);
     let (feed, posts) = start(job, backend, &connected, Pace::Live)?;
     privileges.confine()?;
     let settings = control::live_settings(config, 1, Some(&connected));

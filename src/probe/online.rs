@@ -57,6 +57,8 @@ pub(super) fn run(
         .collect::<anyhow::Result<Vec<_>>>()?;
     let opened = setup::outputs(config, interfaces.first())?;
     describe::start(config, &interfaces, opened.connected.as_ref(), opened.sample);
+    // Who reads that the capture has begun may ask for its state.
+    let status_socket = setup::status_socket(config);
     let open = interfaces
         .into_iter()
         .zip(&configs)
@@ -69,7 +71,6 @@ pub(super) fn run(
     info!("{readers} readers, {} conversations each, 1:{sample} flows", tables.capacity);
     let links = open.iter().enumerate().flat_map(|(link, open)| vec![link; open.sources.len()]);
     let privileges = privileges.sockets_are_open()?;
-    let status_socket = setup::status_socket(config);
     let top = setup::top(config, Pace::Live);
     let (feeds, exporter) = setup::exporter(outputs, links.collect(), Pace::Live, top.as_ref())?;
     let screen = setup::screen(config)?;
