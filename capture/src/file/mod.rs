@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::frame::Frame;
 
 /// First size of the buffer; grows only for a record that does not fit.
-const BUFFER_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = 128 << 10;
 /// A record may not be larger. The largest frame seen on Linux is under 256 KiB (BIG TCP).
 pub(crate) const MAX_BUFFER_BYTES: usize = 64 << 20;
 
