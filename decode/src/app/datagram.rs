@@ -172,10 +172,13 @@ impl UdpState {
     }
 
     /// Adds what holds for the conversation as a whole, as at most one event of kind
-    /// [`Facts`](super::Kind::Facts). The protocols of single messages have none.
+    /// [`Facts`](super::Kind::Facts). The protocols of single messages have none. A conversation
+    /// may end with its hello half told: what is known by now goes with each of its records.
     pub fn facts(&self, events: &mut Events) {
-        if let Some(facts) = self.memory.as_ref().and_then(|memory| memory.facts.get(0)) {
-            events.push(&facts);
+        let Some(memory) = &self.memory else { return };
+        match memory.facts.get(0) {
+            Some(facts) => drop(events.push(&facts)),
+            None => memory.quic.facts(events),
         }
     }
 

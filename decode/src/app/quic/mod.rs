@@ -4,8 +4,8 @@
 //! A client's Initial packets are encrypted with keys that follow from what they show. They are
 //! opened until the ClientHello is whole, from several packets and datagrams in any order; then the
 //! conversation's facts are reported, once. A datagram that was not captured whole cannot be
-//! opened. Of a conversation whose beginning was not seen, and of unknown versions, only the
-//! version is told. 64 datagrams without a hello end the attempt.
+//! opened. Of a hello that never becomes whole, and of unknown versions, only the version is told.
+//! 64 datagrams without a hello end the attempt.
 
 mod crypto;
 mod keys;
@@ -92,12 +92,22 @@ impl Quic {
         if self.version == 0 && self.silent >= MAX_SILENT { Verdict::Wrong } else { Verdict::More }
     }
 
-    /// The conversation is over: reports what is known, if nothing was reported yet.
+    /// Reports what is known and forgets the rest; nothing if that was done, or nothing is known.
     pub fn end(&mut self, events: &mut Events) {
+        self.facts(events);
+        if self.version != 0 {
+            self.is_reported = true;
+            self.crypto = CryptoStream::default();
+            self.keys = None;
+        }
+    }
+
+    /// Adds what is known so far and not reported yet, as at most one event: before the hello is
+    /// whole, the version.
+    pub fn facts(&self, events: &mut Events) {
         if self.is_reported || self.version == 0 {
             return;
         }
-        self.is_reported = true;
         let hello = self.crypto.message().and_then(ClientHello::parse);
         let mut draft = events.begin(App::Quic, EventKind::Facts);
         if let Some(name) = hello.and_then(|hello| hello.server_name) {
@@ -110,8 +120,6 @@ impl Quic {
         if let Some(hello) = hello {
             draft.text(Field::QuicJa4, hello.ja4(Transport::Quic).as_bytes());
         }
-        self.crypto = CryptoStream::default();
-        self.keys = None;
     }
 
     /// Bytes held on the heap.

@@ -147,6 +147,24 @@ fn a_hello_that_never_ends_is_given_up_with_its_version() {
 }
 
 #[test]
+fn before_the_hello_is_whole_the_version_is_known() {
+    let part = seal(VERSION_2, &DCID, &[], 0, &crypto(0, &hello()[..100]));
+    let (mut told, verdicts, mut quic) = decode(&[(CLIENT, &part)]);
+    assert_eq!((told.len(), &verdicts[..]), (0, &[Verdict::More][..]));
+    for _ in 0..2 {
+        let mut events = Events::default();
+        quic.facts(&mut events);
+        told = facts(&events);
+        assert_eq!(told, ["QuicVersion 0x6b3343cf"]);
+    }
+    let mut events = Events::default();
+    quic.end(&mut events);
+    quic.facts(&mut events);
+    assert_eq!(facts(&events), told, "told once when it ends");
+    assert_eq!(quic.heap_bytes(), 0);
+}
+
+#[test]
 fn a_conversation_without_its_beginning_is_given_up() {
     let mut damaged = SAMPLE_1.to_vec();
     damaged[600] ^= 1;
