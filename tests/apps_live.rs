@@ -6,8 +6,9 @@
 
 mod common;
 
-use std::net::TcpStream;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -137,6 +138,71 @@ fn dns_between_dig_and_unbound_is_reported_over_udp_and_tcp() {
     }
 }
 
+#[test]
+fn quic_between_the_client_and_the_server_of_ngtcp2_tells_name_version_and_protocol() {
+    let Some(world) = World::with(&["gtlsserver", "gtlsclient", "openssl"]) else { return };
+    let folder = folder();
+    certificate(folder.path());
+    std::fs::write(folder.path().join("index.html"), "ok").unwrap();
+    let _server = world.gtlsserver(folder.path());
+    for readers in ["1", "2"] {
+        // It takes what is not written as an address for a name and tells it; these are both.
+        let names = ["0x0a5b0001", "10.91.1", "012.0133.0.1"];
+        let applications = world.watch(readers, || {
+            for name in names.into_iter().cycle().take(REQUESTS * 3 / 4) {
+                let mut command = Command::new("gtlsclient");
+                command.args(["-q", "--exit-on-all-streams-close", "--timeout=10s"]);
+                succeed(command.args([name, "4433", "https://quic.test/index.html"]));
+            }
+        });
+        let facts = of_kind(&applications, "quic", "facts");
+        for name in names {
+            let of_name = |facts: &&&Value| facts["attributes"]["server_name"] == name;
+            let named: Vec<_> = facts.iter().filter(of_name).collect();
+            // A record of each direction.
+            assert_eq!(named.len(), REQUESTS / 2, "{readers} readers, {name}");
+            for facts in named {
+                assert_eq!(facts["attributes"]["version"], 1, "{facts}");
+                assert_eq!(facts["attributes"]["alpn"], "h3", "{facts}");
+            }
+        }
+        assert_eq!(facts.len(), 3 * REQUESTS / 2, "nothing else");
+    }
+}
+
+#[test]
+fn quic_of_both_versions_by_aioquic_is_told_live() {
+    let Some(world) = World::with(&["openssl"]) else { return };
+    let Some(python) = python_with("aioquic") else { return };
+    let folder = folder();
+    certificate(folder.path());
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/quic.py");
+    let mut server = Command::new(&python);
+    server.arg(&scripts).args(["server", SERVER, "4433"]).current_dir(folder.path());
+    let _server = world.start_udp(&mut server, 4433);
+    for readers in ["1", "2"] {
+        let applications = world.watch(readers, || {
+            let mut client = Command::new(&python);
+            succeed(client.arg(&scripts).args(["client", SERVER, "4433"]));
+        });
+        let shape = |facts: &&Value| {
+            let attributes = &facts["attributes"];
+            json!([attributes["server_name"], attributes["version"], attributes["alpn"]])
+        };
+        let mut found: Vec<Value> =
+            of_kind(&applications, "quic", "facts").iter().map(shape).collect();
+        found.sort_by_key(Value::to_string);
+        let once = [
+            json!(["long.quic.test", 1, "test"]),
+            json!(["one.quic.test", 1, "h3"]),
+            json!(["two.quic.test", 0x6b33_43cf, "h3"]),
+        ];
+        let expected: Vec<Value> =
+            once.into_iter().flat_map(|facts| [facts.clone(), facts]).collect();
+        assert_eq!(found, expected, "{readers} readers");
+    }
+}
+
 /// A client and a server, each in a namespace of its own.
 struct World {
     server: Namespace,
@@ -230,12 +296,33 @@ impl World {
         self.start(Command::new("unbound").args(["-d", "-c", &path]), 53)
     }
 
+    /// The QUIC server of ngtcp2: HTTP/3 on port 4433.
+    fn gtlsserver(&self, folder: &Path) -> Server {
+        let mut command = Command::new("gtlsserver");
+        command.args(["-q", "--htdocs=.", SERVER, "4433", "k.pem", "c.pem"]).current_dir(folder);
+        // It says of every client that it has left.
+        command.stderr(Stdio::null());
+        self.start_udp(&mut command, 4433)
+    }
+
     /// Starts a server and waits until it listens.
     fn start(&self, command: &mut Command, port: u16) -> Server {
+        self.start_until(command, || TcpStream::connect((SERVER, port)).is_ok())
+    }
+
+    /// Starts a server and waits until it has the port.
+    fn start_udp(&self, command: &mut Command, port: u16) -> Server {
+        self.start_until(command, || {
+            let taken = UdpSocket::bind((SERVER, port)).err().map(|error| error.kind());
+            taken == Some(ErrorKind::AddrInUse)
+        })
+    }
+
+    fn start_until(&self, command: &mut Command, is_ready: impl Fn() -> bool + Sync) -> Server {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = Server(self.server.inside(|| command.spawn().unwrap()));
         let begun = Instant::now();
-        while self.server.inside(|| TcpStream::connect((SERVER, port)).is_err()) {
+        while !self.server.inside(&is_ready) {
             let ended = server.0.try_wait().unwrap();
             assert!(ended.is_none(), "{command:?} ended: {ended:?}");
             assert!(begun.elapsed() < Duration::from_secs(20), "{command:?} does not listen");
@@ -254,6 +341,19 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// An interpreter that has this module: that of `KPROBE_TEST_PYTHON`, else the usual one. `None`,
+/// with a word, without.
+fn python_with(module: &str) -> Option<PathBuf> {
+    let python = std::env::var_os("KPROBE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(&python);
+    let has = command.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
+    if has.is_ok_and(|status| status.success()) {
+        return Some(python.into());
+    }
+    eprintln!("skipped: no Python with {module}");
+    None
 }
 
 fn of_kind<'a>(applications: &'a [Value], app: &str, kind: &str) -> Vec<&'a Value> {
