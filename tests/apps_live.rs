@@ -203,6 +203,54 @@ fn quic_of_both_versions_by_aioquic_is_told_live() {
     }
 }
 
+#[test]
+fn dhcp_with_dnsmasq_has_its_latency_whatever_reader_sees_the_answer() {
+    let Some(world) = World::with(&["dnsmasq", "udhcpc", "dhclient"]) else { return };
+    let folder = folder();
+    let _dnsmasq = world.dnsmasq(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    for readers in ["1", "2"] {
+        let applications = world.watch(readers, || {
+            for number in 0..12 {
+                // Each client gets an address of its own, so that answers are steered differently.
+                let id = format!("0x3d:01020000000{readers}{number:02x}");
+                let mut command = Command::new("udhcpc");
+                command.args(["-i", "vc", "-f", "-q", "-n", "-s", "/bin/true"]);
+                succeed(command.args(["-C", "-t", "10", "-T", "2", "-x", &id]));
+            }
+            for family in ["-4", "-6"] {
+                std::fs::write(file(family), "").unwrap();
+                let mut command = Command::new("dhclient");
+                command.args([family, "-d", "-q", "-D", "LL", "-sf", "/bin/true"]);
+                command.args(["-cf", "/dev/null", "-pf", "/dev/null", "-lf"]).arg(file(family));
+                // It goes on for as long as the lease does.
+                let _client = Server(command.arg("vc").stdin(Stdio::null()).spawn().unwrap());
+                let begun = Instant::now();
+                while !std::fs::read_to_string(file(family)).unwrap().contains('}') {
+                    assert!(begun.elapsed() < Duration::from_secs(30), "{command:?}: no lease");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        for (app, [first, second], exchanges) in
+            [("dhcp", ["OFFER", "ACK"], 13), ("dhcpv6", ["ADVERTISE", "REPLY"], 1)]
+        {
+            let requests = of_kind(&applications, app, "request");
+            assert!(requests.len() >= 2 * exchanges, "{app}: {} requests", requests.len());
+            let answers = of_kind(&applications, app, "response");
+            for operation in [first, second] {
+                let named = answers.iter().filter(|answer| answer["operation"] == operation);
+                assert!(named.count() >= exchanges, "{readers} readers, {app} {operation}");
+            }
+            for answer in answers {
+                let latency_us = answer["latency_us"].as_u64();
+                let has_latency = latency_us.is_some_and(|latency_us| latency_us < 10_000_000);
+                assert!(has_latency, "{readers} readers: {answer}");
+            }
+        }
+    }
+}
+
 /// A client and a server, each in a namespace of its own.
 struct World {
     server: Namespace,
@@ -303,6 +351,23 @@ impl World {
         // It says of every client that it has left.
         command.stderr(Stdio::null());
         self.start_udp(&mut command, 4433)
+    }
+
+    /// Gives addresses of both families.
+    fn dnsmasq(&self, folder: &Path) -> Server {
+        for (namespace, link, number) in [(&self.server, "vs", 1), (&self.client, "vc", 2)] {
+            let name = &namespace.name;
+            ip(&format!("-n {name} addr add fe80::{number}/64 dev {link} nodad"));
+        }
+        ip(&format!("-n {} addr add fd09::1/64 dev vs nodad", self.server.name));
+        let mut command = Command::new("dnsmasq");
+        command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0"]);
+        command.args(["--interface=vs", "--dhcp-authoritative", "--no-ping", "--quiet-dhcp"]);
+        command.args(["--dhcp-range=10.91.0.100,10.91.0.200,255.255.255.0,30m"]);
+        command.args(["--dhcp-range=fd09::100,fd09::200,64,30m", "--quiet-dhcp6"]);
+        command.arg(format!("--dhcp-leasefile={}", folder.join("leases").display()));
+        command.arg(format!("--pid-file={}", folder.join("dnsmasq.pid").display()));
+        self.start_udp(&mut command, 67)
     }
 
     /// Starts a server and waits until it listens.

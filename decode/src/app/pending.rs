@@ -69,6 +69,13 @@ impl Pending {
         (!is_stale(asked_us, now_us)).then(|| now_us.saturating_sub(asked_us))
     }
 
+    /// Like [`Pending::answer`], but the question stays: it may have several answers.
+    pub fn one_answer(&mut self, key: u64, now_us: u64) -> Option<u64> {
+        let latency_us = self.answer(key, now_us)?;
+        self.ask(key, now_us - latency_us);
+        Some(latency_us)
+    }
+
     /// Mixes a conversation and a number within it (and a protocol's own salt) into a key.
     #[must_use]
     pub fn key(conversation: u64, salt: u64, id: u64) -> u64 {
@@ -112,6 +119,15 @@ mod tests {
         assert_eq!(pending.answer(7, 46_000), None);
         pending.ask(8, 1_000);
         assert_eq!(pending.answer(8, 500), Some(0));
+    }
+
+    #[test]
+    fn a_question_may_have_several_answers() {
+        let mut pending = Pending::new(64);
+        pending.ask(7, 1_000);
+        assert_eq!(pending.one_answer(7, 45_000), Some(44_000));
+        assert_eq!(pending.one_answer(7, 46_000), Some(45_000));
+        assert_eq!(pending.one_answer(8, 46_000), None);
     }
 
     #[test]
