@@ -203,7 +203,7 @@ impl UdpState {
         let verdict = memory.quic.datagram(datagram, &mut memory.facts);
         match verdict {
             Verdict::More => {}
-            Verdict::Done => {
+            Verdict::Done | Verdict::Over => {
                 memory.quic = Quic::new();
                 budget.recharge(&mut self.charged, QUIC_FACTS_BYTES);
             }
@@ -240,7 +240,7 @@ impl UdpState {
     fn settle(&mut self, app: UdpApp, verdict: Verdict) -> bool {
         self.stage = match verdict {
             Verdict::More => Stage::Settled,
-            Verdict::Done => Stage::Over,
+            Verdict::Done | Verdict::Over => Stage::Over,
             Verdict::Wrong => return false,
         };
         self.app = Some(app);
