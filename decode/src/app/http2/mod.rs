@@ -1,7 +1,8 @@
 //! HTTP/2 with prior knowledge (RFC 9113), and the status of gRPC calls.
 //!
 //! Requests are reported when they are complete, or when their response begins; responses when
-//! they are complete, with the time from the first byte of the request's headers. Only method,
+//! they are complete (that of a CONNECT with its headers), with the time from the first byte of the
+//! request's headers. Only method,
 //! path, authority, user agent, status and gRPC status are taken from headers; bodies are passed
 //! over. An upgrade from HTTP/1.1 is not followed.
 //!
@@ -255,7 +256,7 @@ impl Http2 {
         }
         match from {
             Side::Client => self.streams.request(block.stream, block.began_us, &self.headers),
-            Side::Server => self.streams.response(block.stream, &self.headers, events),
+            Side::Server => self.streams.response(block.stream, &self.headers, now_us, events),
         }
         if block.ends_stream {
             self.stream_ends(from, block.stream, now_us, events);

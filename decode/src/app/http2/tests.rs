@@ -152,6 +152,27 @@ fn a_request_still_under_way_is_told_when_its_response_begins() {
 }
 
 #[test]
+fn the_success_of_a_connect_does_not_wait_for_the_end_of_the_tunnel() {
+    let (mut http2, mut events) = begun();
+    let connect = |id| {
+        let headers = block(&[(":method", "CONNECT"), (":authority", "host")]);
+        frame(frame::HEADERS, frame::END_HEADERS, id, &headers)
+    };
+    let _ = http2.data(Side::Client, &[connect(1), connect(3)].concat(), 0, &mut events);
+    let status =
+        |id, status| frame(frame::HEADERS, frame::END_HEADERS, id, &block(&[(":status", status)]));
+    let _ =
+        http2.data(Side::Server, &[status(1, "200"), status(3, "403")].concat(), 7, &mut events);
+    assert_eq!(told(&events), ["Q CONNECT", "R 7 CONNECT 200", "Q CONNECT"]);
+    let _ = http2.data(Side::Client, &frame(frame::DATA, 0, 1, b"x"), 8, &mut events);
+    for id in [1, 3] {
+        let end = frame(frame::DATA, frame::END_STREAM, id, b"x");
+        let _ = http2.data(Side::Server, &end, 900, &mut events);
+    }
+    assert_eq!(told(&events)[3..], ["R 900 CONNECT 403"]);
+}
+
+#[test]
 fn padding_priorities_continuations_and_promises_are_understood() {
     let (mut http2, mut events) = begun();
     let headers = get("/long");
