@@ -570,6 +570,7 @@ impl Exporter {
         if !self.input_ended {
             self.end_input();
         }
+        self.release_answers(Pairs::last);
         while let Some(second) = self.order.as_mut().and_then(Order::next) {
             for sink in &mut self.sinks {
                 sink.offer_late(second.iter());
