@@ -190,6 +190,13 @@ impl Frames {
         false
     }
 
+    /// What is kept, and what is still to come of a payload that is kept, bytes: the capacity stays
+    /// within it.
+    pub fn block_bytes(&self) -> usize {
+        let missing = if let State::Keep(_, missing) = self.state { missing } else { 0 };
+        self.kept.len() + missing
+    }
+
     /// Reads no more.
     pub fn lose(&mut self) {
         self.state = State::Lost;

@@ -151,7 +151,7 @@ impl Http2 {
         let half = &mut self.halves[from.index()];
         let is_block = frame.is_block();
         if is_block && half.hpack.is_none() {
-            half.frames.kept.clear();
+            half.frames.kept = Vec::new();
             self.end_of_stream(from, frame, now_us, events);
             return Ok(());
         }
@@ -239,9 +239,9 @@ impl Http2 {
         now_us: u64,
         events: &mut Events,
     ) -> Result<(), Broken> {
-        let others = self.halves[from.other().index()].table_bytes();
-        let blocks: usize = self.halves.iter().map(|half| half.frames.kept.capacity()).sum();
-        let tables = MAX_TABLES_BYTES.min(MAX_BLOCKS_BYTES.saturating_sub(blocks));
+        let other = &self.halves[from.other().index()];
+        let tables = MAX_TABLES_BYTES.min(MAX_BLOCKS_BYTES - other.frames.block_bytes());
+        let others = other.table_bytes();
         let Some(hpack) = &mut self.halves[from.index()].hpack else { return Ok(()) };
         self.headers.clear();
         let headers = &mut self.headers;
@@ -268,7 +268,7 @@ impl Http2 {
     /// block.
     fn block_room(&self, from: Side) -> usize {
         let tables: usize = self.halves.iter().map(Half::table_bytes).sum();
-        let other = self.halves[from.other().index()].frames.kept.capacity();
+        let other = self.halves[from.other().index()].frames.block_bytes();
         MAX_BLOCKS_BYTES.saturating_sub(tables + other)
     }
 

@@ -444,6 +444,48 @@ proptest! {
     }
 
     #[test]
+    fn long_blocks_of_both_sides_are_bounded_alike_however_they_are_cut(
+        fillers in prop::collection::vec((0..340_usize, 0..340_usize), 1..4),
+        // Sizes of tables, as the other side allows them and as the first block says.
+        tables in [0..3_u8, 0..3_u8],
+        turns in prop::collection::vec((any::<bool>(), 1..50_000_usize), 1..20),
+        size in 300..5_000_usize)
+    {
+        const ALLOW: [u8; 6] = [0, 1, 0, 1, 0, 0];
+        let allows = frame(frame::SETTINGS, 0, 0, &ALLOW);
+        let mut streams = [client_start(), server_start()];
+        for (side, table) in tables.into_iter().enumerate() {
+            streams[side].extend(&allows);
+            let resize: &[u8] = [&[][..], &[0x3f, 0xe1, 0x7f], &[0x3f, 0xe1, 0xff, 0x03]][usize::from(table)];
+            for (number, filler) in (0..).zip(&fillers) {
+                let headers = if side == 0 { filler.0 } else { filler.1 };
+                let resize = if number == 0 { resize } else { &[] };
+                let block = [resize, &long_block(headers)].concat();
+                streams[side].extend(in_frames(2 * number + 1, &block));
+            }
+        }
+        let decode = |size: usize| {
+            let (mut http2, mut events) = (Http2::new(), Events::default());
+            let (mut at, mut verdict) = ([0, 0], Verdict::More);
+            for (server, len) in &turns {
+                let side = usize::from(*server);
+                let from = [Side::Client, Side::Server][side];
+                let rest = &streams[side][at[side]..];
+                let now = &rest[..rest.len().min(*len)];
+                at[side] += now.len();
+                for piece in now.chunks(size) {
+                    if verdict == Verdict::More {
+                        verdict = http2.data(from, piece, 0, &mut events);
+                    }
+                    assert!(http2.heap_bytes() <= 128 * 1024, "{}", http2.heap_bytes());
+                }
+            }
+            (told(&events), verdict)
+        };
+        prop_assert_eq!(decode(size), decode(usize::MAX));
+    }
+
+    #[test]
     fn any_frames_give_a_bounded_result(steps in prop::collection::vec(
         (any::<bool>(), 0..12_u8, any::<u8>(), 0..200_u32,
          prop::collection::vec(any::<u8>(), 0..600), 0..40_usize), 0..80))
