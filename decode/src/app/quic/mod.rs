@@ -33,8 +33,8 @@ const MAX_INITIALS: usize = 4;
 const MAX_DERIVATIONS: u8 = 8;
 
 /// Whether a payload looks like QUIC: a long header with a known version and lengths that fit.
-/// A version that is not known fits only if it is a draft, or one that exercises negotiation
-/// (RFC 9000 section 15).
+/// A version that is not known fits only if it is one of those whose numbers are, or one that
+/// exercises negotiation (RFC 9000 section 15).
 #[must_use]
 pub fn guess(payload: &[u8]) -> Guess {
     match Packet::parse(payload) {
@@ -184,9 +184,15 @@ impl Quic {
     }
 }
 
-/// Versions that mean none, to keep negotiation working, and the drafts of version 1.
+/// Versions of which nothing but their number can be told: those that mean none, to keep
+/// negotiation working; the drafts of versions 1 and 2; those of Google's (`Q0…`) and of mvfst.
 fn is_noted(version: u32) -> bool {
-    version & 0x0f0f_0f0f == 0x0a0a_0a0a || version & 0xffff_ff00 == 0xff00_0000
+    const DRAFT_OF_2: u32 = 0x709a_50c4;
+    version & 0x0f0f_0f0f == 0x0a0a_0a0a
+        || version & 0xffff_ff00 == 0xff00_0000
+        || version == DRAFT_OF_2
+        || version & 0xffff_f0f0 == 0x5130_3030
+        || version & 0xffff_fff0 == 0xface_b000
 }
 
 /// A list of versions, and no connection ids that neither version would use.
