@@ -87,6 +87,8 @@ pub struct Mysql {
     capabilities: u64,
     /// What ends rows; known from the login or from the first result.
     deprecate_eof: Option<bool>,
+    /// A query is one statement, semicolons are those of a procedure; known from the login on.
+    is_single: bool,
     /// A backslash escapes nothing; known from the first status.
     no_escapes: Option<bool>,
     waiting: VecDeque<Waiting>,
@@ -216,6 +218,7 @@ impl Mysql {
         // Clients may offer what the server cannot.
         self.capabilities = login.capabilities & self.server_capabilities.unwrap_or(u64::MAX);
         self.deprecate_eof = Some(self.capabilities & wire::DEPRECATE_EOF != 0);
+        self.is_single = self.capabilities & wire::MULTI_STATEMENTS == 0;
         let Some(user) = login.user else {
             let encrypts = login.capabilities & wire::CONNECT_WITH_SSL != 0;
             return if encrypts { Verdict::Done } else { Verdict::Wrong };
@@ -272,6 +275,11 @@ impl Mysql {
                 (None, Statement::of_kind(name))
             }
             0x01 | 0x18 => (None, Statement::of_kind(name)),
+            // 0 allows several statements, 1 forbids them; a refusal is not heeded.
+            0x1b => {
+                self.is_single = rest.first() == Some(&1);
+                (Some(Answer::ok()), Statement::of_kind(name))
+            }
             0x1f => {
                 self.prepared.clear();
                 (Some(Answer::ok()), Statement::of_kind(name))
@@ -301,7 +309,8 @@ impl Mysql {
             Some(false) => Backslash::Escapes,
             None => Backslash::Unknown,
         };
-        Statement::new(sql, Dialect::Mysql, backslash, kind)
+        let statement = Statement::new(sql, Dialect::Mysql, backslash, kind);
+        if self.is_single { statement.single() } else { statement }
     }
 
     fn prepared_text(&self, id: u64, kind: &str) -> Statement {

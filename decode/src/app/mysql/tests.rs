@@ -141,7 +141,7 @@ fn each_result_of_several_has_its_response() {
     let more_eof: &[u8] = &[0xfe, 0, 0, 10, 0];
     let bodies = [&[1], COLUMN, EOF, b"\x01x", more_eof, &[0, 3, 0, 2, 0, 0, 0]];
     expect_after(
-        CLASSIC,
+        CLASSIC | 1 << 16,
         vec![client(command(3, b"select 1; delete from t"), 100), server(answer(&bodies), 107)],
         &[
             "> command=SELECT query=select ?; delete from t",
@@ -149,6 +149,24 @@ fn each_result_of_several_has_its_response() {
             "< 7 command=DELETE query=delete from t error_code=0 rows=3",
         ],
     );
+}
+
+#[test]
+fn semicolons_split_a_query_only_where_several_statements_were_agreed_on() {
+    let sql = b"create procedure p() begin select 1; select 2; end";
+    let steps = |more: Vec<Step>| -> Vec<Step> {
+        let query = vec![client(command(3, sql), 100), server(answer(&[OK]), 101)];
+        [more, query].concat()
+    };
+    let asked = "> command=CREATE query=create procedure p() begin select ?; select ?; end";
+    let whole = asked.replacen('>', "< 1", 1) + " error_code=0 rows=0";
+    expect_after(CLASSIC, steps(Vec::new()), &[asked, &whole]);
+    let split = "< 1 command=CREATE query=create procedure p() begin select ? error_code=0 rows=0";
+    expect_after(CLASSIC | 1 << 16, steps(Vec::new()), &[asked, split]);
+    // It may be allowed later.
+    let option = vec![client(command(0x1b, &[0, 0]), 60), server(answer(&[EOF]), 61)];
+    let allowed = ["> command=SET_OPTION", "< 1 command=SET_OPTION error_code=0", asked, split];
+    expect_after(CLASSIC, steps(option), &allowed);
 }
 
 #[test]
