@@ -140,5 +140,7 @@ fn replay(capture: &Path, folder: &Path) -> (Run, u64) {
 /// A counter of the table in what one `-v` says at the end.
 fn counter(run: &Run, name: &str) -> u64 {
     let rest = run.stderr.rsplit_once(&format!(" {name}: ")).expect("a counter").1;
-    rest.split(|byte: char| !byte.is_ascii_digit()).next().unwrap().parse().unwrap()
+    let value = rest.split(|byte: char| !byte.is_ascii_digit()).next().unwrap().parse().unwrap();
+    eprintln!("{name} {value}");
+    value
 }

@@ -6,8 +6,9 @@
 
 mod common;
 
-use std::net::TcpStream;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -137,6 +138,126 @@ fn dns_between_dig_and_unbound_is_reported_over_udp_and_tcp() {
     }
 }
 
+#[test]
+fn quic_between_the_client_and_the_server_of_ngtcp2_tells_name_version_and_protocol() {
+    let Some(world) = World::with(&["gtlsserver", "gtlsclient", "openssl"]) else { return };
+    let folder = folder();
+    certificate(folder.path());
+    std::fs::write(folder.path().join("index.html"), "ok").unwrap();
+    let _servers = [443, 4433].map(|port| world.gtlsserver(folder.path(), port));
+    let ask = |name: &str, port: &str, version: &str| {
+        let mut command = Command::new("gtlsclient");
+        command.args(["-q", "--exit-on-all-streams-close", "--timeout=10s", "-v", version]);
+        succeed(command.args([name, port, "https://quic.test/index.html"]));
+    };
+    for readers in ["1", "2"] {
+        // It takes what is not written as an address for a name and tells it; these are both.
+        let names = ["0x0a5b0001", "10.91.1", "012.0133.0.1"];
+        let applications = world.watch(readers, || {
+            for name in names.into_iter().cycle().take(REQUESTS * 3 / 4) {
+                ask(name, "4433", "v1");
+            }
+            // Its draft of version 2 is none that is read.
+            ask("10.91.1", "443", "v2draft");
+        });
+        let facts = of_kind(&applications, "quic", "facts");
+        for name in names {
+            let of_name = |facts: &&&Value| facts["attributes"]["server_name"] == name;
+            let named: Vec<_> = facts.iter().filter(of_name).collect();
+            // A record of each direction.
+            assert_eq!(named.len(), REQUESTS / 2, "{readers} readers, {name}");
+            for facts in named {
+                assert_eq!(facts["attributes"]["version"], 1, "{facts}");
+                assert_eq!(facts["attributes"]["alpn"], "h3", "{facts}");
+            }
+        }
+        let draft = json!({"version": 0x709a_50c4});
+        let drafts = facts.iter().filter(|facts| facts["attributes"] == draft).count();
+        assert_eq!((drafts, facts.len()), (2, 3 * REQUESTS / 2 + 2), "{readers} readers");
+    }
+}
+
+#[test]
+fn quic_of_both_versions_by_aioquic_is_told_live() {
+    let Some(world) = World::with(&["openssl"]) else { return };
+    let Some(python) = python_with("aioquic") else { return };
+    let folder = folder();
+    certificate(folder.path());
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/quic.py");
+    let mut server = Command::new(&python);
+    server.arg(&scripts).args(["server", SERVER, "4433"]).current_dir(folder.path());
+    let _server = world.start_udp(&mut server, 4433);
+    for readers in ["1", "2"] {
+        let applications = world.watch(readers, || {
+            let mut client = Command::new(&python);
+            succeed(client.arg(&scripts).args(["client", SERVER, "4433"]));
+        });
+        let shape = |facts: &&Value| {
+            let attributes = &facts["attributes"];
+            json!([attributes["server_name"], attributes["version"], attributes["alpn"]])
+        };
+        let mut found: Vec<Value> =
+            of_kind(&applications, "quic", "facts").iter().map(shape).collect();
+        found.sort_by_key(Value::to_string);
+        let once = [
+            json!(["long.quic.test", 1, "test"]),
+            json!(["one.quic.test", 1, "h3"]),
+            json!(["two.quic.test", 0x6b33_43cf, "h3"]),
+        ];
+        let expected: Vec<Value> =
+            once.into_iter().flat_map(|facts| [facts.clone(), facts]).collect();
+        assert_eq!(found, expected, "{readers} readers");
+    }
+}
+
+#[test]
+fn dhcp_with_dnsmasq_has_its_latency_whatever_reader_sees_the_answer() {
+    let Some(world) = World::with(&["dnsmasq", "udhcpc", "dhclient"]) else { return };
+    let folder = folder();
+    let _dnsmasq = world.dnsmasq(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    for readers in ["1", "2"] {
+        let applications = world.watch(readers, || {
+            for number in 0..12 {
+                // Each client gets an address of its own, so that answers are steered differently.
+                let id = format!("0x3d:01020000000{readers}{number:02x}");
+                let mut command = Command::new("udhcpc");
+                command.args(["-i", "vc", "-f", "-q", "-n", "-s", "/bin/true"]);
+                succeed(command.args(["-C", "-t", "10", "-T", "2", "-x", &id]));
+            }
+            for family in ["-4", "-6"] {
+                std::fs::write(file(family), "").unwrap();
+                let mut command = Command::new("dhclient");
+                command.args([family, "-d", "-q", "-D", "LL", "-sf", "/bin/true"]);
+                command.args(["-cf", "/dev/null", "-pf", "/dev/null", "-lf"]).arg(file(family));
+                // It goes on for as long as the lease does.
+                let _client = Server(command.arg("vc").stdin(Stdio::null()).spawn().unwrap());
+                let begun = Instant::now();
+                while !std::fs::read_to_string(file(family)).unwrap().contains('}') {
+                    assert!(begun.elapsed() < Duration::from_secs(30), "{command:?}: no lease");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        for (app, [first, second], exchanges) in
+            [("dhcp", ["OFFER", "ACK"], 13), ("dhcpv6", ["ADVERTISE", "REPLY"], 1)]
+        {
+            let requests = of_kind(&applications, app, "request");
+            assert!(requests.len() >= 2 * exchanges, "{app}: {} requests", requests.len());
+            let answers = of_kind(&applications, app, "response");
+            for operation in [first, second] {
+                let named = answers.iter().filter(|answer| answer["operation"] == operation);
+                assert!(named.count() >= exchanges, "{readers} readers, {app} {operation}");
+            }
+            for answer in answers {
+                let latency_us = answer["latency_us"].as_u64();
+                let has_latency = latency_us.is_some_and(|latency_us| latency_us < 10_000_000);
+                assert!(has_latency, "{readers} readers: {answer}");
+            }
+        }
+    }
+}
+
 /// A client and a server, each in a namespace of its own.
 struct World {
     server: Namespace,
@@ -230,12 +351,51 @@ impl World {
         self.start(Command::new("unbound").args(["-d", "-c", &path]), 53)
     }
 
+    /// The QUIC server of ngtcp2: HTTP/3.
+    fn gtlsserver(&self, folder: &Path, port: u16) -> Server {
+        let mut command = Command::new("gtlsserver");
+        command.args(["-q", "--htdocs=.", SERVER, &port.to_string(), "k.pem", "c.pem"]);
+        command.current_dir(folder);
+        // It says of every client that it has left.
+        command.stderr(Stdio::null());
+        self.start_udp(&mut command, port)
+    }
+
+    /// Gives addresses of both families.
+    fn dnsmasq(&self, folder: &Path) -> Server {
+        for (namespace, link, number) in [(&self.server, "vs", 1), (&self.client, "vc", 2)] {
+            let name = &namespace.name;
+            ip(&format!("-n {name} addr add fe80::{number}/64 dev {link} nodad"));
+        }
+        ip(&format!("-n {} addr add fd09::1/64 dev vs nodad", self.server.name));
+        let mut command = Command::new("dnsmasq");
+        command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0"]);
+        command.args(["--interface=vs", "--dhcp-authoritative", "--no-ping", "--quiet-dhcp"]);
+        command.args(["--dhcp-range=10.91.0.100,10.91.0.200,255.255.255.0,30m"]);
+        command.args(["--dhcp-range=fd09::100,fd09::200,64,30m", "--quiet-dhcp6"]);
+        command.arg(format!("--dhcp-leasefile={}", folder.join("leases").display()));
+        command.arg(format!("--pid-file={}", folder.join("dnsmasq.pid").display()));
+        self.start_udp(&mut command, 67)
+    }
+
     /// Starts a server and waits until it listens.
     fn start(&self, command: &mut Command, port: u16) -> Server {
+        self.start_until(command, || TcpStream::connect((SERVER, port)).is_ok())
+    }
+
+    /// Starts a server and waits until it has the port.
+    fn start_udp(&self, command: &mut Command, port: u16) -> Server {
+        self.start_until(command, || {
+            let taken = UdpSocket::bind((SERVER, port)).err().map(|error| error.kind());
+            taken == Some(ErrorKind::AddrInUse)
+        })
+    }
+
+    fn start_until(&self, command: &mut Command, is_ready: impl Fn() -> bool + Sync) -> Server {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = Server(self.server.inside(|| command.spawn().unwrap()));
         let begun = Instant::now();
-        while self.server.inside(|| TcpStream::connect((SERVER, port)).is_err()) {
+        while !self.server.inside(&is_ready) {
             let ended = server.0.try_wait().unwrap();
             assert!(ended.is_none(), "{command:?} ended: {ended:?}");
             assert!(begun.elapsed() < Duration::from_secs(20), "{command:?} does not listen");
@@ -254,6 +414,19 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// An interpreter that has this module: that of `KPROBE_TEST_PYTHON`, else the usual one. `None`,
+/// with a word, without.
+fn python_with(module: &str) -> Option<PathBuf> {
+    let python = std::env::var_os("KPROBE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(&python);
+    let has = command.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
+    if has.is_ok_and(|status| status.success()) {
+        return Some(python.into());
+    }
+    eprintln!("skipped: no Python with {module}");
+    None
 }
 
 fn of_kind<'a>(applications: &'a [Value], app: &str, kind: &str) -> Vec<&'a Value> {

@@ -424,6 +424,28 @@ fn a_tls_connection_has_its_facts_in_both_directions_and_only_when_its_start_was
 }
 
 #[test]
+fn of_a_quic_conversation_that_ends_within_its_hello_the_version_is_told() {
+    let dir = folder();
+    let to = dir.path().join("half.pcap");
+    let mut writer = Writer::create(&to, ETHERNET).unwrap();
+    // The client of the long hello, its first datagram alone; then a client of version 2.
+    let mut is_first = true;
+    for (time_ns, data, wire) in frames(&decoded("quic/aioquic.pcap")) {
+        let port = u16::from_be_bytes([data[34], data[35]]);
+        if port == 40_002 || port == 40_004 && std::mem::take(&mut is_first) {
+            writer.write(time_ns, &data, wire).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+    let mut found: Vec<Json> = lines(&to, &[]).into_iter().map(|line| line[4].clone()).collect();
+    found.sort_by_key(Json::to_string);
+    let whole = json!({"server_name": "two.quic.example", "version": 0x6b33_43cf, "alpn": "h3",
+        "ja4": "q13d0307h3_55b375c5d22e_1cecd519fee8"});
+    let facts = |attributes| json!({"app": "quic", "kind": "facts", "attributes": attributes});
+    assert_eq!(found, [facts(whole), facts(json!({"version": 1}))]);
+}
+
+#[test]
 fn without_the_syn_the_answer_to_it_tells_the_server() {
     let Some(folder) = captures() else { return };
     let dir = crate::folder();

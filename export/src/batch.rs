@@ -92,6 +92,28 @@ impl Batch {
         self.rows.is_empty()
     }
 
+    /// Whether a message of these may belong to one that another reader has seen.
+    #[must_use]
+    pub fn has_pairs(&self) -> bool {
+        self.events.has_pairs()
+    }
+
+    /// Sets the latency of the message of the record under this number.
+    pub fn set_latency_us(&mut self, index: usize, latency_us: u64) {
+        if let Some(row) = self.rows.get(index) {
+            self.events.set_latency_us(row.event as usize, latency_us);
+        }
+    }
+
+    /// Moves the record under this number into a batch of its own.
+    #[must_use]
+    pub fn take(&mut self, index: usize) -> Option<Self> {
+        let mut taken = Self::default();
+        taken.push(&self.get(index)?);
+        self.rows.remove(index);
+        Some(taken)
+    }
+
     /// Forgets all records and keeps the memory.
     pub fn clear(&mut self) {
         self.rows.clear();
@@ -142,6 +164,12 @@ mod tests {
         assert_eq!(query, Some(Value::Text("example.org")));
         assert!(cuts[1].tcp.is_none() && cuts[1].event.is_none());
         assert_eq!(cuts[2].tcp, Some(&tcp));
+        let taken = batch.take(0).unwrap();
+        assert_eq!((taken.len(), taken.get(0).unwrap().record.src_port), (1, 1));
+        let query = taken.get(0).unwrap().event.unwrap().get(Field::DnsQuery);
+        assert_eq!(query, Some(Value::Text("example.org")));
+        assert_eq!(batch.get(1).unwrap().tcp, Some(&tcp));
+        assert!(batch.take(2).is_none());
         batch.clear();
         assert!(batch.is_empty() && batch.get(0).is_none());
     }

@@ -15,6 +15,7 @@ use flowtable::Cut;
 use tokio::sync::Notify;
 use tracing::error;
 
+use crate::batch::Batch;
 use crate::feed::{Intake, Message, Pace};
 use crate::flow::{DeviceSettings, KflowConfig, KflowOutput, Timing, WhenFull};
 use crate::http::HttpError;
@@ -23,6 +24,7 @@ use crate::json::{JsonOutput, Target};
 use crate::meter::TICK_S;
 use crate::order::Order;
 use crate::owners::Owners;
+use crate::pairs::Pairs;
 use crate::spool::SpoolError;
 use crate::stats::{Count, OutputStats, Stats, Summary};
 
@@ -351,6 +353,8 @@ struct Exporter {
     is_second_open: bool,
     /// Live, where readers share an interface.
     owners: Option<Owners>,
+    /// Live, where there are several readers.
+    pairs: Option<Pairs>,
     next_dispatch: Instant,
     next_tick: Instant,
     deadline: Option<Instant>,
@@ -371,6 +375,7 @@ impl Exporter {
             (intake.pace == Pace::Replay).then(|| Order::new(intake.readers, MAX_WAITING_RECORDS));
         let links = intake.links.clone();
         let owners = if intake.pace == Pace::Live { Owners::new(links) } else { None };
+        let pairs = (intake.pace == Pace::Live && intake.readers > 1).then(Pairs::new);
         Self {
             intake,
             sinks,
@@ -381,6 +386,7 @@ impl Exporter {
             second: None,
             is_second_open: false,
             owners,
+            pairs,
             next_dispatch: now + SECOND,
             next_tick: now + SECOND * TICK_S as u32,
             deadline: None,
@@ -395,6 +401,7 @@ impl Exporter {
             self.hear_settings();
             let taken = self.take_in();
             let now = Instant::now();
+            self.release_answers(|pairs| pairs.next(now));
             self.keep_time(now);
             for sink in &mut self.sinks {
                 sink.pump(now);
@@ -461,7 +468,10 @@ impl Exporter {
     fn handle(&mut self, message: Message) {
         match (message, &mut self.order) {
             (Message::Records { reader, records }, Some(order)) => order.push(reader, records),
-            (Message::Records { reader, records }, None) => {
+            (Message::Records { reader, mut records }, None) => {
+                if let Some(pairs) = &mut self.pairs {
+                    pairs.see(&mut records, Instant::now());
+                }
                 if let Some(owners) = &mut self.owners {
                     let records = records.iter().map(|cut| cut.record);
                     for record in records.filter(|r| owners.is_foreign(reader, r)) {
@@ -469,13 +479,7 @@ impl Exporter {
                         self.stats.feed.foreign_packets.add(record.packets);
                     }
                 }
-                if let Some(observer) = &mut self.intake.observer {
-                    observer.see(records.iter());
-                }
-                for sink in &mut self.sinks {
-                    sink.offer(records.iter());
-                }
-                self.intake.recycle(records);
+                self.offer(records);
             }
             (Message::Tick { reader, time_ns }, Some(order)) => order.tick(reader, time_ns),
             (Message::End { reader }, Some(order)) => order.end(reader),
@@ -483,8 +487,27 @@ impl Exporter {
         }
     }
 
+    /// Live: to everybody at once.
+    fn offer(&mut self, records: Batch) {
+        if let Some(observer) = &mut self.intake.observer {
+            observer.see(records.iter());
+        }
+        for sink in &mut self.sinks {
+            sink.offer(records.iter());
+        }
+        self.intake.recycle(records);
+    }
+
+    /// Answers that wait no longer.
+    fn release_answers(&mut self, next: impl Fn(&mut Pairs) -> Option<Batch>) {
+        while let Some(answer) = self.pairs.as_mut().and_then(&next) {
+            self.offer(answer);
+        }
+    }
+
     fn end_input(&mut self) {
         self.input_ended = true;
+        self.release_answers(Pairs::last);
         match &mut self.order {
             Some(order) => order.end_all(),
             None => self.sinks.iter_mut().for_each(Sink::dispatch),
@@ -569,6 +592,7 @@ impl Exporter {
         if !self.input_ended {
             self.end_input();
         }
+        self.release_answers(Pairs::last);
         self.end_second();
         while let Some(leaving) = self.order.as_mut().and_then(Order::next) {
             for sink in &mut self.sinks {

@@ -22,6 +22,7 @@ mod json;
 mod meter;
 mod order;
 mod owners;
+mod pairs;
 pub mod posts;
 mod proxy_answer;
 mod refresh;

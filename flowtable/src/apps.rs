@@ -58,7 +58,7 @@ pub struct AppStats {
     pub conversations: u64,
     /// Conversations not decoded because there was no room for one more.
     pub refused: u64,
-    /// Conversations whose decoding ended because of the ceiling over all.
+    /// Conversations whose decoding ended because of the ceiling over all, or that of each.
     pub over_budget: u64,
     /// Bytes that decoders keep.
     pub heap_bytes: u64,

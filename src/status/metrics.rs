@@ -70,7 +70,7 @@ const TABLE: &[OfTable] = &[
     (
         "decoder_conversations_over_budget_total",
         "counter",
-        "Conversations whose decoding ended because of the memory ceiling",
+        "Conversations whose decoding ended because of the memory ceiling, that over all or that of each",
         |t| t.apps.over_budget,
     ),
     ("decoder_heap_bytes", "gauge", "Bytes that decoders keep", |t| t.apps.heap_bytes),

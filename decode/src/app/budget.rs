@@ -28,7 +28,8 @@ impl Budget {
         self.limit
     }
 
-    /// Conversations whose decoding ended because there was no room for what it needed.
+    /// Conversations whose decoding ended because there was no room for what it needed, or because
+    /// it needed more than a conversation may keep.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused

@@ -24,8 +24,8 @@
 //! # Bounds
 //!
 //! 128 KiB for what waits and what the decoder keeps, and the [`Budget`] over all. Ahead of a gap
-//! nothing waits for which there is no room. When the decoder itself needs more, its conversation
-//! is decoded no further and counted in [`Budget::refused`].
+//! nothing waits for which there is no room. When the decoder itself needs more, or more than it
+//! may keep, its conversation is decoded no further and counted in [`Budget::refused`].
 
 use super::ports::{Classify, PortOf, Ports};
 use super::stream::{ACK, Assembler, Chunk, FIN, RST, SYN, Segment};
@@ -230,6 +230,9 @@ impl TcpConversation {
     fn settle(&mut self, budget: &mut Budget) -> Interest {
         if !matches!(self.talk.stage, Stage::Guessing(_) | Stage::Decoding(_)) {
             self.streams.iter_mut().for_each(Assembler::forget_waiting);
+        }
+        if std::mem::take(&mut self.talk.is_over_bound) {
+            budget.refuse();
         }
         let bytes = self.heap_bytes();
         let fits = budget.recharge(&mut self.charged, bytes);

@@ -139,9 +139,7 @@ struct Memory {
     facts: Events,
 }
 
-/// What is charged for a QUIC conversation whose hello is not whole, and for one whose is: bounds
-/// of what they take.
-const QUIC_BYTES: usize = 12 * 1024;
+/// What is charged for a QUIC conversation whose hello is whole: a bound of what it takes.
 const QUIC_FACTS_BYTES: usize = 2 * 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,10 +170,13 @@ impl UdpState {
     }
 
     /// Adds what holds for the conversation as a whole, as at most one event of kind
-    /// [`Facts`](super::Kind::Facts). The protocols of single messages have none.
+    /// [`Facts`](super::Kind::Facts). The protocols of single messages have none. A conversation
+    /// may end with its hello half told: what is known by now goes with each of its records.
     pub fn facts(&self, events: &mut Events) {
-        if let Some(facts) = self.memory.as_ref().and_then(|memory| memory.facts.get(0)) {
-            events.push(&facts);
+        let Some(memory) = &self.memory else { return };
+        match memory.facts.get(0) {
+            Some(facts) => drop(events.push(&facts)),
+            None => memory.quic.facts(events),
         }
     }
 
@@ -188,27 +189,25 @@ impl UdpState {
 
     /// Goes on with QUIC, if there is room for what it has to remember.
     fn quic(&mut self, datagram: &Datagram<'_>, budget: &mut Budget) -> Verdict {
-        if self.memory.is_none() {
-            if !budget.recharge(&mut self.charged, QUIC_BYTES) {
-                budget.recharge(&mut self.charged, 0);
-                budget.refuse();
-                return Verdict::Done;
-            }
-            self.memory = Some(Box::default());
-        }
-        let Some(memory) = &mut self.memory else { return Verdict::Done };
+        let memory = self.memory.get_or_insert_default();
         let verdict = memory.quic.datagram(datagram, &mut memory.facts);
-        match verdict {
-            Verdict::More => {}
-            Verdict::Done => {
+        let bytes = match verdict {
+            Verdict::More => size_of::<Memory>() + memory.quic.heap_bytes(),
+            Verdict::Done | Verdict::Over => {
                 memory.quic = Quic::new();
-                budget.recharge(&mut self.charged, QUIC_FACTS_BYTES);
+                QUIC_FACTS_BYTES
             }
             Verdict::Wrong => {
                 // Its first datagrams said nothing and were let through: no later one will.
                 self.release(budget);
                 self.app = None;
+                return verdict;
             }
+        };
+        if !budget.recharge(&mut self.charged, bytes) {
+            self.release(budget);
+            budget.refuse();
+            return Verdict::Done;
         }
         verdict
     }
@@ -237,7 +236,7 @@ impl UdpState {
     fn settle(&mut self, app: UdpApp, verdict: Verdict) -> bool {
         self.stage = match verdict {
             Verdict::More => Stage::Settled,
-            Verdict::Done => Stage::Over,
+            Verdict::Done | Verdict::Over => Stage::Over,
             Verdict::Wrong => return false,
         };
         self.app = Some(app);
@@ -420,6 +419,23 @@ mod tests {
         }
         assert_eq!(fixture.send(40_000, 53, QUERY), Some(App::Dns));
         assert_eq!(fixture.events.len(), 2);
+    }
+
+    #[test]
+    fn quic_is_charged_for_what_it_keeps() {
+        let mut fixture = Fixture::new(Classify::Content);
+        fixture.send(50_000, 443, &[0x5b; 40]);
+        let used = fixture.budget.used();
+        assert!((1..1024).contains(&used), "{used}");
+        let Fixture { state, budget, .. } = &mut fixture;
+        state.release(budget);
+        assert_eq!(fixture.budget.used(), 0);
+        // Without room nothing is kept, and that is counted.
+        fixture.state = UdpState::default();
+        fixture.budget = Budget::new(100);
+        assert_eq!(fixture.send(50_000, 443, &[0x5b; 40]), Some(App::Quic));
+        assert!(!fixture.state.is_interesting());
+        assert_eq!((fixture.budget.used(), fixture.budget.refused()), (0, 1));
     }
 
     #[test]

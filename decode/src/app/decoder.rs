@@ -34,6 +34,8 @@ pub enum Verdict {
     /// Everything of interest was seen (or the rest is encrypted): what is known stays, no more
     /// bytes are wanted from either side.
     Done,
+    /// Like `Done`, but because more would have to be kept than may be; it is counted.
+    Over,
     /// This is another protocol. Nothing of it was reported.
     Wrong,
 }

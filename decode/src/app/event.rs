@@ -32,6 +32,16 @@ pub enum Value<'a> {
     Address(IpAddr),
 }
 
+/// Which other message a message belongs to, where they share no conversation, so that different
+/// readers may see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// What both share; well mixed.
+    pub key: u64,
+    /// When this one was seen, µs since the Unix epoch.
+    pub at_us: u64,
+}
+
 /// One attribute of an event, its text elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute {
@@ -62,6 +72,8 @@ pub struct Events {
     heads: Vec<Head>,
     attributes: Vec<Attribute>,
     text: String,
+    /// Of the few events that have one, by their number, ascending.
+    pairs: Vec<(usize, Pair)>,
 }
 
 impl Events {
@@ -100,6 +112,9 @@ impl Events {
             attributes_at,
             attributes_len: copied.len(),
         });
+        if let Some(pair) = event.pair {
+            self.pairs.push((self.heads.len() - 1, *pair));
+        }
         self.heads.len() - 1
     }
 
@@ -113,6 +128,7 @@ impl Events {
             app: head.app,
             kind: head.kind,
             latency_us: head.latency_us,
+            pair: if self.pairs.is_empty() { None } else { self.pair(index) },
             attributes,
             text: &self.text,
         })
@@ -121,6 +137,25 @@ impl Events {
     /// All events, in the order they were begun.
     pub fn iter(&self) -> impl Iterator<Item = EventView<'_>> {
         (0..self.heads.len()).filter_map(|index| self.get(index))
+    }
+
+    /// Sets the latency of the event under this number.
+    pub fn set_latency_us(&mut self, index: usize, latency_us: u64) {
+        if let Some(head) = self.heads.get_mut(index) {
+            head.latency_us = Some(latency_us);
+        }
+    }
+
+    /// Whether there is an event with a [`Pair`].
+    #[must_use]
+    pub fn has_pairs(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
+    #[cold]
+    fn pair(&self, index: usize) -> Option<&Pair> {
+        let place = self.pairs.binary_search_by_key(&index, |(number, _)| *number).ok()?;
+        self.pairs.get(place).map(|(_, pair)| pair)
     }
 
     /// Events in the list.
@@ -146,6 +181,7 @@ impl Events {
         self.heads.clear();
         self.attributes.clear();
         self.text.clear();
+        self.pairs.clear();
     }
 }
 
@@ -160,6 +196,14 @@ impl Draft<'_> {
     pub fn latency_us(&mut self, latency_us: u64) -> &mut Self {
         if let Some(head) = self.events.heads.last_mut() {
             head.latency_us = Some(latency_us);
+        }
+        self
+    }
+
+    /// Which message it belongs to, when that may have been seen elsewhere.
+    pub fn pair(&mut self, pair: Pair) -> &mut Self {
+        if let Some(last) = self.events.heads.len().checked_sub(1) {
+            self.events.pairs.push((last, pair));
         }
         self
     }
@@ -244,6 +288,9 @@ pub struct EventView<'a> {
     pub kind: Kind,
     /// From the request to this response, µs, where both were seen.
     pub latency_us: Option<u64>,
+    /// Of a request, and of a response whose request was not seen, where another reader may have
+    /// seen the other.
+    pub pair: Option<&'a Pair>,
     attributes: &'a [Attribute],
     text: &'a str,
 }
@@ -295,8 +342,15 @@ mod tests {
         assert_eq!(second.get(Field::HttpStatus), Some(Value::Number(302)));
         let mut other = Events::default();
         assert_eq!((other.push(&second), other.push(&first)), (0, 1));
+        let pair = Pair { key: 7, at_us: 9 };
+        other.begin(App::Dhcp, Kind::Request).pair(pair);
+        assert_eq!(other.get(2).unwrap().pair, Some(&pair));
+        assert_eq!(events.push(&other.get(2).unwrap()), 2);
+        assert_eq!(events.get(2).unwrap().pair, Some(&pair));
+        let (first, second) = (events.get(0).unwrap(), events.get(1).unwrap());
         for (number, event) in [(0, second), (1, first)] {
             let copy = other.get(number).unwrap();
+            assert_eq!(copy.pair, None);
             assert!(copy.attributes().eq(event.attributes()));
             assert_eq!((copy.app, copy.kind), (event.app, event.kind));
             assert_eq!(copy.latency_us, event.latency_us);

@@ -280,7 +280,7 @@ fields! {
     QuicServerName: Quic, "server_name", "QUIC_SERVER_NAME", "STR00", Detail, Name,
         "server name of the client hello";
     QuicVersion: Quic, "version", "QUIC_VERSION", "INT00", Detail, None,
-        "version of the long header";
+        "version of the long header, known before the hello is whole";
     QuicAlpn: Quic, "alpn", "QUIC_ALPN", "STR01", Detail, None, "first protocol offered";
     QuicJa4: Quic, "ja4", "QUIC_JA4", "STR02", Detail, None,
         "JA4 fingerprint of the client hello";

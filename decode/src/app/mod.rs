@@ -43,7 +43,7 @@ mod transcript;
 pub use budget::Budget;
 pub use conversation::{Interest, MAX_CONVERSATION_BYTES, Peer, TcpConversation};
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
-pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Value};
+pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Pair, Value};
 pub use field::{App, FIELDS, Face, Field, FieldInfo, Redaction};
 pub use pending::{MAX_PENDING_AGE_US, Pending};
 pub use ports::{Classify, PortLists, PortMatch, PortOf, Ports};

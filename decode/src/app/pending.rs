@@ -4,6 +4,9 @@
 /// A question older than this is forgotten, µs (spec 13.7).
 pub const MAX_PENDING_AGE_US: u64 = 60_000_000;
 
+/// The part of a key that tells a question from others; the rest can hold its sign.
+const WITHOUT_SIGN: u64 = u64::MAX >> 16;
+
 /// Slots of one bucket: the oldest of a full bucket gives way.
 const WAYS: usize = 8;
 
@@ -69,6 +72,31 @@ impl Pending {
         (!is_stale(asked_us, now_us)).then(|| now_us.saturating_sub(asked_us))
     }
 
+    /// Like [`Pending::answer`], but the question stays: it may have several answers.
+    pub fn one_answer(&mut self, key: u64, now_us: u64) -> Option<u64> {
+        let latency_us = self.answer(key, now_us)?;
+        self.ask(key, now_us - latency_us);
+        Some(latency_us)
+    }
+
+    /// Notes a question of which `sign` tells whether it is the same as before, sent again: then it
+    /// keeps its time. [`Pending::answer_signed`] answers it.
+    pub fn ask_signed(&mut self, key: u64, sign: u16, now_us: u64) {
+        let key = unsigned(key) | u64::from(sign) << 48;
+        let known = self.find_signed(key);
+        match known {
+            Some(slot) if slot.key == key && !is_stale(slot.asked_us, now_us) => {}
+            Some(slot) => *slot = Slot { key, asked_us: now_us },
+            None => self.ask(key, now_us),
+        }
+    }
+
+    /// Like [`Pending::answer`], whatever the sign of the question.
+    pub fn answer_signed(&mut self, key: u64, now_us: u64) -> Option<u64> {
+        let key = self.find_signed(unsigned(key))?.key;
+        self.answer(key, now_us)
+    }
+
     /// Mixes a conversation and a number within it (and a protocol's own salt) into a key.
     #[must_use]
     pub fn key(conversation: u64, salt: u64, id: u64) -> u64 {
@@ -90,10 +118,19 @@ impl Pending {
         size_of_val(&*self.slots)
     }
 
+    fn find_signed(&mut self, key: u64) -> Option<&mut Slot> {
+        self.bucket(key).iter_mut().find(|slot| slot.key & WITHOUT_SIGN == key & WITHOUT_SIGN)
+    }
+
     fn bucket(&mut self, key: u64) -> &mut [Slot] {
         let start = (key as usize & self.mask) * WAYS;
         &mut self.slots[start..start + WAYS]
     }
+}
+
+fn unsigned(key: u64) -> u64 {
+    // 0 marks a free slot.
+    (key & WITHOUT_SIGN).max(1)
 }
 
 fn is_stale(asked_us: u64, now_us: u64) -> bool {
@@ -112,6 +149,34 @@ mod tests {
         assert_eq!(pending.answer(7, 46_000), None);
         pending.ask(8, 1_000);
         assert_eq!(pending.answer(8, 500), Some(0));
+    }
+
+    #[test]
+    fn a_question_may_have_several_answers() {
+        let mut pending = Pending::new(64);
+        pending.ask(7, 1_000);
+        assert_eq!(pending.one_answer(7, 45_000), Some(44_000));
+        assert_eq!(pending.one_answer(7, 46_000), Some(45_000));
+        assert_eq!(pending.one_answer(8, 46_000), None);
+    }
+
+    #[test]
+    fn a_question_sent_again_keeps_its_time_and_another_in_its_place_does_not() {
+        let mut pending = Pending::new(64);
+        for key in [7, 0, u64::MAX, 7 << 48] {
+            pending.ask_signed(key, 0xffff, 1_000);
+            pending.ask_signed(key, 0xffff, 3_000);
+            assert_eq!(pending.answer_signed(key, 4_000), Some(3_000));
+            assert_eq!(pending.answer_signed(key, 4_000), None);
+            pending.ask_signed(key, 1, 5_000);
+            pending.ask_signed(key, 0, 6_000);
+            assert_eq!(pending.answer_signed(key, 6_500), Some(500));
+            // A minute later it is another one.
+            pending.ask_signed(key, 1, 0);
+            pending.ask_signed(key, 1, MAX_PENDING_AGE_US + 1);
+            assert_eq!(pending.answer_signed(key, MAX_PENDING_AGE_US + 2), Some(1));
+        }
+        assert_eq!(pending.forgotten(), 0);
     }
 
     #[test]

@@ -81,6 +81,9 @@ impl Redactor {
         if let Some(latency_us) = event.latency_us {
             draft.latency_us(latency_us);
         }
+        if let Some(pair) = event.pair {
+            draft.pair(*pair);
+        }
         for (field, value) in event.attributes() {
             match (self.treatment(field), value) {
                 (Treatment::Keep, Value::Text(text)) => {

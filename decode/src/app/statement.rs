@@ -31,6 +31,11 @@ impl Statement {
         Self { operation, text: Arc::from(stripped.as_bytes()), several }
     }
 
+    /// Known to be a single statement, whatever semicolons are in it.
+    pub(super) fn single(self) -> Self {
+        Self { several: false, ..self }
+    }
+
     /// A message that carries no text.
     pub(super) fn of_kind(kind: &str) -> Self {
         Self { operation: Keyword::upper(kind.as_bytes()), text: Arc::default(), several: false }

@@ -58,6 +58,8 @@ pub(super) struct Talk {
     is_by_ports: bool,
     /// A decoder that found its protocol was another.
     excluded: Option<App>,
+    /// The decoder has just ended because it would have had to keep too much.
+    pub(super) is_over_bound: bool,
 }
 
 enum Decision {
@@ -77,7 +79,15 @@ impl Talk {
         let hint = found.map(|found| found.app);
         let is_decided = is_by_ports || found.is_some_and(|found| found.is_configured);
         let stage = Stage::Guessing(None);
-        Some(Self { stage, app: hint, hint, is_decided, is_by_ports, excluded: None })
+        Some(Self {
+            stage,
+            app: hint,
+            hint,
+            is_decided,
+            is_by_ports,
+            excluded: None,
+            is_over_bound: false,
+        })
     }
 
     /// A new connection between the same ports.
@@ -127,7 +137,8 @@ impl Talk {
     fn heed(&mut self, verdict: Verdict) {
         match (verdict, std::mem::replace(&mut self.stage, Stage::Over)) {
             (Verdict::More, stage) => self.stage = stage,
-            (Verdict::Done, Stage::Decoding(decoder)) => {
+            (verdict @ (Verdict::Done | Verdict::Over), Stage::Decoding(decoder)) => {
+                self.is_over_bound = verdict == Verdict::Over;
                 // One that has nothing to say to later records need not be kept.
                 let mut facts = Events::default();
                 decoder.facts(&mut facts);

@@ -86,3 +86,40 @@ fn python_with_prepared_statements() {
         assert_eq!(commands.len() + 1, lines.iter().filter(|line| line.starts_with('>')).count());
     }
 }
+
+#[test]
+fn mysql_8_with_its_login_attributes_and_rows_that_end_with_ok() {
+    let (lines, verdicts) = decode_streams("mysql/mysql8.pcap", PORT, Mysql::new);
+    assert_eq!(verdicts, [Verdict::More, Verdict::Done, Verdict::More, Verdict::More]);
+    assert!(!format!("{lines:?}").contains("secret"));
+    let facts = lines.iter().filter(|line| line.starts_with('='));
+    assert!(facts.eq(["= user=ann server_version=8.0.29"; 4]));
+    let told = |operation: &str| -> Vec<String> {
+        let begin = format!("< * command={operation} ");
+        let lines = lines.iter().filter_map(|line| line.strip_prefix(&begin));
+        lines.map(str::to_owned).collect()
+    };
+    let welcome = "error_code=0 rows=0";
+    // In full, in full with the wrong password, from the cache, from the cache.
+    assert_eq!(told("CONNECT"), [welcome, "error_code=1045", welcome, welcome]);
+    assert_eq!(
+        told("SELECT"),
+        [
+            "query=SELECT id, name FROM item WHERE name <> ? error_code=0 rows=3",
+            "query=SELECT id FROM missing WHERE name = ? error_code=1105",
+            "query=SELECT id FROM item WHERE id < ? error_code=0 rows=3",
+            // With attributes.
+            "query=SELECT name FROM item WHERE id = ? error_code=0 rows=3",
+            "query=SELECT id, name FROM item WHERE id = ? AND name <> ? error_code=0",
+            "query=SELECT id, name FROM item WHERE id = ? AND name <> ? error_code=0 rows=3",
+        ]
+    );
+    let answers = lines.iter().filter(|line| line.starts_with('<')).count();
+    let requests = lines.iter().filter(|line| line.starts_with('>'));
+    // Nobody answers STMT_CLOSE and four QUIT.
+    assert_eq!(requests.count(), answers + 5);
+    if let Some(errors) = tshark("mysql/mysql8.pcap", "mysql.error_code", "mysql.error_code") {
+        let own = values(&lines, "<", "error_code");
+        assert_eq!(own.into_iter().filter(|error| error != "0").collect::<Vec<_>>(), errors);
+    }
+}

@@ -40,6 +40,27 @@ fn answers_have_the_time_since_the_request_that_they_answer() {
 }
 
 #[test]
+fn a_request_sent_again_keeps_its_first_time_and_another_with_its_id_does_not() {
+    let answered = |sender: &mut Sender, now_us| send(sender, now_us, &packet(2, &[])).concat();
+    let mut sender = Sender::new();
+    for now_us in [100, 3_000_100] {
+        send(&mut sender, now_us, &packet(1, &[]));
+    }
+    let line = answered(&mut sender, 3_000_300);
+    assert!(line.starts_with("radius Response 3000200us "), "{line}");
+    // The same once more behind its answer, as when a capture is played twice.
+    send(&mut sender, 5_000_000, &packet(1, &[]));
+    let line = answered(&mut sender, 5_000_007);
+    assert!(line.starts_with("radius Response 7us "), "{line}");
+    let mut other = packet(1, &[]);
+    other[4] = 0xbb;
+    send(&mut sender, 6_000_000, &packet(1, &[]));
+    send(&mut sender, 7_000_000, &other);
+    let line = answered(&mut sender, 7_000_009);
+    assert!(line.starts_with("radius Response 9us "), "{line}");
+}
+
+#[test]
 fn requests_expire_after_a_minute() {
     let mut sender = Sender::new();
     send(&mut sender, 0, &packet(1, &[]));

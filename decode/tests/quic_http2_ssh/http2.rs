@@ -1,9 +1,15 @@
 //! curl and nginx, nghttp and nghttpd, gRPC by grpcio.
 
-use decode::app::http2::Http2;
-use decode::app::{Events, Field, Kind, StreamDecoder, Value, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::recording::{connections, line, recording, tshark};
+use decode::app::http2::Http2;
+use decode::app::stream::Segment;
+use decode::app::{
+    Budget, Classify, Events, Field, Kind, Peer, PortLists, Ports, StreamDecoder, TcpConversation,
+    Value, Verdict,
+};
+
+use crate::recording::{Recorded, connections, line, recording, tshark};
 
 /// Requests, and responses with their latency in µs, in the order they were told; `tshark` has to
 /// find the same requests and statuses.
@@ -100,4 +106,65 @@ fn grpc_calls_have_the_status_of_their_trailers() {
             format!("R 960 POST /test.Service/Stream {host} 200 0"),
         ]
     );
+}
+
+#[test]
+fn headers_that_take_several_frames() {
+    let host = "10.9.0.2:8081 nghttp2/1.52.0";
+    let told = told("http2/long_headers.pcap", 8081);
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    let [first, second, third, fourth] = told[..] else { panic!("{told:?}") };
+    assert_eq!(first, format!("Q GET /index.html?one {host}"));
+    assert_eq!(second, format!("Q GET /none?two {host}"));
+    assert!(third.ends_with(&format!(" GET /index.html?one {host} 200 3")), "{third}");
+    assert!(fourth.ends_with(&format!(" GET /none?two {host} 404 3")), "{fourth}");
+}
+
+/// What is told of these packets, as a capture without the others shows them.
+fn told_of<'a>(packets: impl Iterator<Item = &'a Recorded>, port: u16) -> Vec<String> {
+    let (table, mut budget) = (Ports::new(&PortLists::default()), Budget::new(1 << 20));
+    let (mut conversations, mut events) = (BTreeMap::new(), Events::default());
+    for Recorded { now_us, packet, payload } in packets {
+        let from = if packet.dst_port == port { Peer::A } else { Peer::B };
+        let segment = Segment {
+            seq: packet.tcp_seq,
+            ack: packet.tcp_ack,
+            flags: packet.tcp_flags,
+            payload,
+            payload_len: packet.payload_len,
+        };
+        let ports = [packet.src_port, packet.dst_port];
+        let client = if from == Peer::A { packet.src_port } else { packet.dst_port };
+        let begin = || TcpConversation::begin(&table, Classify::Content, ports, from, &segment);
+        let conversation = conversations.entry(client).or_insert_with(begin);
+        if let Some(conversation) = conversation {
+            let _ = conversation.segment(from, &segment, *now_us, &mut budget, &mut events);
+        }
+    }
+    events.iter().map(|event| format!("{:?} {}", event.kind, line(&event))).collect()
+}
+
+#[test]
+fn what_was_not_captured_makes_no_other_say_what_it_did_not() {
+    for (name, port) in [
+        ("http2/curl_nginx.pcap", 8080),
+        ("http2/nghttp_nghttpd.pcap", 8081),
+        ("http2/long_headers.pcap", 8081),
+        ("http2/grpc.pcap", 8082),
+    ] {
+        let packets = recording(name);
+        let whole = told_of(packets.iter(), port);
+        assert!(whole.len() >= 4, "{name}: {whole:?}");
+        let possible: BTreeSet<&String> = whole.iter().collect();
+        for missing in 0..packets.len() {
+            let others = packets.iter().enumerate().filter(|(nth, _)| *nth != missing);
+            let told = told_of(others.map(|(_, packet)| packet), port);
+            assert!(told.iter().all(|line| possible.contains(line)), "{name} {missing}: {told:?}");
+        }
+        // Joined in the middle.
+        for first in 3..packets.len() {
+            let told = told_of(packets[first..].iter(), port);
+            assert!(told.iter().all(|line| possible.contains(line)), "{name} {first}: {told:?}");
+        }
+    }
 }

@@ -326,6 +326,21 @@ fn without_budget_nothing_is_decoded_and_it_is_counted() {
 }
 
 #[test]
+fn http2_headers_beyond_their_bound_are_counted_and_the_protocol_stays_known() {
+    let mut wire = Wire::open(80);
+    wire.send_with(Peer::A, 0, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    wire.send_with(Peer::B, 0, b"\0\0\0\x04\0\0\0\0\0");
+    // HEADERS of 70,000 bytes.
+    wire.send_with(Peer::A, 0, b"\x01\x11\x70\x01\x05\0\0\0\x01");
+    for _ in 0..7 {
+        assert_eq!((wire.interest, wire.budget.refused()), (Some(Interest::Wanted), 0));
+        wire.send_with(Peer::A, 0, &[0; 10_000]);
+    }
+    assert_eq!((wire.interest, wire.budget.refused()), (Some(Interest::Nothing), 1));
+    assert_eq!((wire.app(), wire.budget.used()), (Some(App::Http2), 0));
+}
+
+#[test]
 fn beyond_128_kib_a_conversation_is_decoded_no_further() {
     let mut wire = Wire::open(80);
     let filler = format!("X: {}\r\n", "x".repeat(10_000));

@@ -9,7 +9,7 @@
 use std::net::Ipv4Addr;
 
 use super::text::TextBuf;
-use super::{App, Datagram, Events, Field, Guess, Kind, Pending, Verdict};
+use super::{App, Datagram, Events, Field, Guess, Kind, Pair, Pending, Verdict};
 
 /// Ports of server and client.
 pub const PORTS: [u16; 2] = [67, 68];
@@ -24,8 +24,7 @@ const OP_REQUEST: u8 = 1;
 /// Decodes one datagram.
 pub fn datagram(datagram: &Datagram<'_>, pending: &mut Pending, events: &mut Events) -> Verdict {
     let Some(message) = Message::parse(datagram.payload) else { return Verdict::Wrong };
-    let latency_us = message.latency_us(datagram.now_us, pending);
-    message.report(latency_us, events);
+    message.report(message.share(datagram.now_us, pending), events);
     Verdict::More
 }
 
@@ -72,26 +71,26 @@ impl<'a> Message<'a> {
         })
     }
 
-    fn latency_us(&self, now_us: u64, pending: &mut Pending) -> Option<u64> {
+    /// Notes a question or looks for that of an answer: the latency, or what may lead to it.
+    fn share(&self, now_us: u64, pending: &mut Pending) -> Result<u64, Pair> {
         let hardware = u128::from_be_bytes(self.hardware);
         let client = Pending::key((hardware >> 64) as u64, SALT, hardware as u64);
         let key = Pending::key(client, SALT, self.transaction.into());
+        let pair = Pair { key, at_us: now_us };
         if self.op == OP_REQUEST {
             pending.ask(key, now_us);
-            return None;
+            return Err(pair);
         }
-        let latency_us = pending.answer(key, now_us)?;
-        // Another server may answer, too.
-        pending.ask(key, now_us - latency_us);
-        Some(latency_us)
+        pending.one_answer(key, now_us).ok_or(pair)
     }
 
-    fn report(&self, latency_us: Option<u64>, events: &mut Events) {
+    fn report(&self, latency_us: Result<u64, Pair>, events: &mut Events) {
         let kind = if self.op == OP_REQUEST { Kind::Request } else { Kind::Response };
         let mut draft = events.begin(App::Dhcp, kind);
-        if let Some(latency_us) = latency_us {
-            draft.latency_us(latency_us);
-        }
+        match latency_us {
+            Ok(latency_us) => draft.latency_us(latency_us),
+            Err(pair) => draft.pair(pair),
+        };
         if let Some(word) = word(self.options.message_type) {
             draft.text(Field::DhcpOperation, word.as_bytes());
         }

@@ -8,7 +8,7 @@
 mod options;
 
 use super::text::TextBuf;
-use super::{App, Datagram, Events, Field, Guess, Kind, Pending, Verdict};
+use super::{App, Datagram, Events, Field, Guess, Kind, Pair, Pending, Verdict};
 use options::Options;
 
 /// Ports of client and server.
@@ -31,8 +31,8 @@ const RELAY_HEADER_BYTES: usize = 34;
 pub fn datagram(datagram: &Datagram<'_>, pending: &mut Pending, events: &mut Events) -> Verdict {
     match Message::parse(datagram.payload) {
         Some(message) => {
-            let latency_us = latency_us(&message, datagram.now_us, pending);
-            report(&message, latency_us, events);
+            let found = share(&message, datagram.now_us, pending);
+            report(&message, found, events);
             Verdict::More
         }
         None => Verdict::Wrong,
@@ -80,11 +80,21 @@ impl<'a> Message<'a> {
     }
 }
 
-fn latency_us(message: &Message<'_>, now_us: u64, pending: &mut Pending) -> Option<u64> {
+/// What is known of the other message of an exchange.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    Latency(u64),
+    /// What may lead to it.
+    Pair(Pair),
+    Nothing,
+}
+
+/// Notes a question or looks for that of an answer.
+fn share(message: &Message<'_>, now_us: u64, pending: &mut Pending) -> Found {
     let Message { message_type, transaction, options } = message;
     // Neither has a relay message nor a server's reconfigure a transaction.
     if matches!(*message_type, RELAY_FORWARD | RELAY_REPLY | RECONFIGURE) {
-        return None;
+        return Found::Nothing;
     }
     let mut client = SALT;
     for part in options.client_id.unwrap_or_default().chunks(8) {
@@ -93,23 +103,23 @@ fn latency_us(message: &Message<'_>, now_us: u64, pending: &mut Pending) -> Opti
         client = Pending::key(client, SALT, u64::from_be_bytes(word));
     }
     let key = Pending::key(client, SALT, (*transaction).into());
+    let pair = Pair { key, at_us: now_us };
     if asks(*message_type) {
         pending.ask(key, now_us);
-        return None;
+        return Found::Pair(pair);
     }
-    let latency_us = pending.answer(key, now_us)?;
-    // Another server may answer, too.
-    pending.ask(key, now_us - latency_us);
-    Some(latency_us)
+    pending.one_answer(key, now_us).map_or(Found::Pair(pair), Found::Latency)
 }
 
-fn report(message: &Message<'_>, latency_us: Option<u64>, events: &mut Events) {
+fn report(message: &Message<'_>, found: Found, events: &mut Events) {
     let &Message { message_type, ref options, .. } = message;
     let is_request = asks(message_type);
     let kind = if is_request { Kind::Request } else { Kind::Response };
     let mut draft = events.begin(App::Dhcpv6, kind);
-    if let Some(latency_us) = latency_us {
-        draft.latency_us(latency_us);
+    match found {
+        Found::Latency(latency_us) => drop(draft.latency_us(latency_us)),
+        Found::Pair(pair) => drop(draft.pair(pair)),
+        Found::Nothing => {}
     }
     if let Some(word) = word(message_type) {
         draft.text(Field::Dhcpv6Operation, word.as_bytes());

@@ -107,7 +107,8 @@ struct Fields<'a> {
     referer: Option<&'a [u8]>,
     user_agent: Option<&'a [u8]>,
     content_length: Option<u64>,
-    chunked: bool,
+    /// There is a transfer coding, and the last one is that of chunks.
+    chunked: Option<bool>,
 }
 
 impl<'a> Fields<'a> {
@@ -127,7 +128,7 @@ impl<'a> Fields<'a> {
                 }
                 Some(b't') => {
                     let coding = value_of(line, b"transfer-encoding");
-                    fields.chunked |= coding.is_some_and(ends_with_chunked);
+                    fields.chunked = coding.map(ends_with_chunked).or(fields.chunked);
                 }
                 _ => {}
             }
@@ -136,10 +137,11 @@ impl<'a> Fields<'a> {
     }
 
     fn framing(&self) -> Framing {
-        match self.content_length {
-            _ if self.chunked => Framing::Chunked,
-            Some(length) => Framing::Length(length),
-            None => Framing::Unsaid,
+        // A coding makes a length void (RFC 9112 section 6.3).
+        match (self.chunked, self.content_length) {
+            (Some(true), _) => Framing::Chunked,
+            (None, Some(length)) => Framing::Length(length),
+            (Some(false), _) | (None, None) => Framing::Unsaid,
         }
     }
 }
@@ -213,6 +215,18 @@ mod tests {
     fn chunks_win_over_a_length() {
         let head =
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
+        assert_eq!(response(head), Some(Response { status: 200, framing: Framing::Chunked }));
+    }
+
+    #[test]
+    fn with_another_coding_a_response_lasts_until_the_end() {
+        for codings in ["Transfer-Encoding: gzip", "transfer-encoding: chunked, gzip"] {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{codings}\r\n\r\n");
+            let response = response(head.as_bytes());
+            assert_eq!(response, Some(Response { status: 200, framing: Framing::Unsaid }));
+        }
+        let head =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(response(head), Some(Response { status: 200, framing: Framing::Chunked }));
     }
 

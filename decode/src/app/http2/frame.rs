@@ -3,8 +3,8 @@
 
 /// What a client says first (section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Longest payload that is read, and the most that is kept of header blocks, bytes.
-pub const MAX_BLOCK_BYTES: usize = 16 * 1024;
+/// Longest payload that is read, and the longest header block, bytes.
+pub const MAX_BLOCK_BYTES: usize = 64 * 1024;
 const HEADER_BYTES: usize = 9;
 
 pub const DATA: u8 = 0;
@@ -56,9 +56,14 @@ impl Frame {
             && self.length.is_multiple_of(6)
     }
 
+    /// Whether it is part of a header block.
+    pub fn is_block(&self) -> bool {
+        matches!(self.kind, HEADERS | PUSH_PROMISE | CONTINUATION)
+    }
+
     /// Whether its payload is read, and so has to be whole.
     fn is_read(&self) -> bool {
-        matches!(self.kind, HEADERS | SETTINGS | PUSH_PROMISE | CONTINUATION)
+        self.is_block() || self.kind == SETTINGS
     }
 }
 
@@ -113,10 +118,12 @@ impl Frames {
         }
     }
 
-    /// Goes on in `input` to the end of the next frame.
+    /// Goes on in `input` to the end of the next frame. A payload for which there is no room in
+    /// what is kept is passed over.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a [u8],
+        room_bytes: usize,
         now_us: u64,
     ) -> Result<Option<(Frame, Payload<'a>)>, NoPreface> {
         loop {
@@ -135,7 +142,8 @@ impl Frames {
                 }
                 State::Header => {
                     let Some(frame) = self.header(input, now_us) else { return Ok(None) };
-                    if !frame.is_read() || self.kept.len() + frame.length > MAX_BLOCK_BYTES {
+                    let block = self.kept.len().saturating_add(frame.length);
+                    if !frame.is_read() || block > room_bytes.min(MAX_BLOCK_BYTES) {
                         self.state = State::Skip(frame, frame.length);
                     } else if self.kept.is_empty() && input.len() >= frame.length {
                         return Ok(Some((frame, Payload::Here(take(input, frame.length)))));
@@ -180,6 +188,13 @@ impl Frames {
         }
         self.lose();
         false
+    }
+
+    /// What is kept, and what is still to come of a payload that is kept, bytes: the capacity stays
+    /// within it.
+    pub fn block_bytes(&self) -> usize {
+        let missing = if let State::Keep(_, missing) = self.state { missing } else { 0 };
+        self.kept.len() + missing
     }
 
     /// Reads no more.

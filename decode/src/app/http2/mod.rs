@@ -1,14 +1,17 @@
 //! HTTP/2 with prior knowledge (RFC 9113), and the status of gRPC calls.
 //!
 //! Requests are reported when they are complete, or when their response begins; responses when
-//! they are complete, with the time from the first byte of the request's headers. Only method,
+//! they are complete (that of a CONNECT with its headers), with the time from the first byte of the
+//! request's headers. Only method,
 //! path, authority, user agent, status and gRPC status are taken from headers; bodies are passed
 //! over. An upgrade from HTTP/1.1 is not followed.
 //!
-//! Header compression needs every header block: after a gap outside of a body, a damaged block, one
-//! of more than 16 KiB, or a table of more than 64 KiB, that direction's headers are given up. The
-//! other direction goes on as far as it makes sense. 64 streams at once are remembered, and 12 KiB
-//! of their texts; the oldest makes room and is counted.
+//! Header compression needs every header block: after a gap outside of a body, a damaged block, or a
+//! table of more than 64 KiB, that direction's headers are given up, since its strings could be
+//! wrong ones. The other direction goes on as far as it makes sense. A header block is kept until
+//! it is whole; one of more than 64 KiB, or for which the connection's 128 KiB leave no room, ends
+//! decoding, and that is counted. 64 streams at once are remembered, and 12 KiB of their texts; the
+//! oldest makes room and is counted.
 
 mod frame;
 mod hpack;
@@ -26,6 +29,8 @@ use streams::{Headers, Streams};
 /// Dynamic tables of both directions together, bytes: one at its largest, or both at the default
 /// and more.
 const MAX_TABLES_BYTES: usize = 72 * 1024;
+/// Header blocks that are not whole and tables, of both directions together, bytes.
+const MAX_BLOCKS_BYTES: usize = 104 * 1024;
 /// Room for split frames that stays with a connection, bytes.
 const KEPT_ROOM_BYTES: usize = 1024;
 const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
@@ -112,19 +117,23 @@ impl Http2 {
         self.streams.forgotten()
     }
 
-    /// Reads all frames that are complete; false if this is no HTTP/2.
-    fn read(&mut self, from: Side, mut input: &[u8], now_us: u64, events: &mut Events) -> bool {
+    /// Reads all frames that are complete; `Wrong` if this is no HTTP/2.
+    fn read(&mut self, from: Side, mut input: &[u8], now_us: u64, events: &mut Events) -> Verdict {
         loop {
+            let room_bytes = self.block_room(from);
             let half = &mut self.halves[from.index()];
-            let (frame, payload) = match half.frames.next(&mut input, now_us) {
+            let (frame, payload) = match half.frames.next(&mut input, room_bytes, now_us) {
                 Ok(Some(next)) => next,
-                Ok(None) => return true,
-                Err(_) => return false,
+                Ok(None) => return self.verdict(),
+                Err(_) => return Verdict::Wrong,
             };
             if !half.has_begun && !frame.is_first_settings() {
-                return false;
+                return Verdict::Wrong;
             }
             half.has_begun = true;
+            if frame.is_block() && half.hpack.is_some() && matches!(payload, Payload::Skipped) {
+                return Verdict::Over;
+            }
             if self.frame(from, &frame, payload, now_us, events).is_err() {
                 self.lose_headers(from);
             }
@@ -140,10 +149,9 @@ impl Http2 {
         events: &mut Events,
     ) -> Result<(), Broken> {
         let half = &mut self.halves[from.index()];
-        let is_block =
-            matches!(frame.kind, frame::HEADERS | frame::PUSH_PROMISE | frame::CONTINUATION);
+        let is_block = frame.is_block();
         if is_block && half.hpack.is_none() {
-            half.frames.kept.clear();
+            half.frames.kept = Vec::new();
             self.end_of_stream(from, frame, now_us, events);
             return Ok(());
         }
@@ -231,11 +239,13 @@ impl Http2 {
         now_us: u64,
         events: &mut Events,
     ) -> Result<(), Broken> {
-        let others = self.halves[from.other().index()].hpack.as_ref().map_or(0, Hpack::table_bytes);
+        let other = &self.halves[from.other().index()];
+        let tables = MAX_TABLES_BYTES.min(MAX_BLOCKS_BYTES - other.frames.block_bytes());
+        let others = other.table_bytes();
         let Some(hpack) = &mut self.halves[from.index()].hpack else { return Ok(()) };
         self.headers.clear();
         let headers = &mut self.headers;
-        let room = MAX_TABLES_BYTES - others.min(MAX_TABLES_BYTES);
+        let room = tables.saturating_sub(others);
         let result = hpack.decode(bytes, room, &mut self.scratch, |name, value| {
             headers.take(name, value);
         });
@@ -246,12 +256,20 @@ impl Http2 {
         }
         match from {
             Side::Client => self.streams.request(block.stream, block.began_us, &self.headers),
-            Side::Server => self.streams.response(block.stream, &self.headers, events),
+            Side::Server => self.streams.response(block.stream, &self.headers, now_us, events),
         }
         if block.ends_stream {
             self.stream_ends(from, block.stream, now_us, events);
         }
         Ok(())
+    }
+
+    /// What may be kept of a side's header block, beside tables that are full and the other side's
+    /// block.
+    fn block_room(&self, from: Side) -> usize {
+        let tables: usize = self.halves.iter().map(Half::table_bytes).sum();
+        let other = self.halves[from.other().index()].frames.block_bytes();
+        MAX_BLOCKS_BYTES.saturating_sub(tables + other)
     }
 
     fn end_of_stream(&mut self, from: Side, frame: &Frame, now_us: u64, events: &mut Events) {
@@ -292,23 +310,19 @@ impl Http2 {
 
 impl StreamDecoder for Http2 {
     fn data(&mut self, from: Side, bytes: &[u8], now_us: u64, events: &mut Events) -> Verdict {
-        if self.read(from, bytes, now_us, events) {
-            self.verdict()
-        } else if self.streams.is_untouched() {
-            Verdict::Wrong
-        } else {
+        match self.read(from, bytes, now_us, events) {
             // A server that answers in another protocol, after requests were reported.
-            Verdict::Done
+            Verdict::Wrong if !self.streams.is_untouched() => Verdict::Done,
+            verdict => verdict,
         }
     }
 
     fn gap(&mut self, from: Side, lost: u64, now_us: u64, events: &mut Events) -> Verdict {
         if self.halves[from.index()].frames.gap(lost) {
             // The frame may end with what was lost.
-            self.read(from, &[], now_us, events);
-        } else {
-            self.lose_headers(from);
+            return self.data(from, &[], now_us, events);
         }
+        self.lose_headers(from);
         self.verdict()
     }
 
@@ -332,6 +346,11 @@ impl Half {
             open: None,
             has_begun: false,
         }
+    }
+
+    /// What its table may take.
+    fn table_bytes(&self) -> usize {
+        self.hpack.as_ref().map_or(0, Hpack::table_bytes)
     }
 
     fn heap_bytes(&self) -> usize {

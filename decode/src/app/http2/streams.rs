@@ -95,6 +95,11 @@ impl Stream {
         }
     }
 
+    fn is_connect(&self) -> bool {
+        let [method, ..] = self.lengths;
+        self.text.get(..method.into()) == Some(b"CONNECT")
+    }
+
     fn report_request(&mut self, events: &mut Events) {
         if !std::mem::replace(&mut self.is_reported, true) {
             self.describe(&mut events.begin(App::Http2, Kind::Request));
@@ -160,8 +165,8 @@ impl Streams {
     }
 
     /// Headers or trailers of a response are complete. Its request, if that is still under way, is
-    /// reported first.
-    pub fn response(&mut self, id: u32, headers: &Headers, events: &mut Events) {
+    /// reported first. The success of a CONNECT is a response by itself; a tunnel follows.
+    pub fn response(&mut self, id: u32, headers: &Headers, now_us: u64, events: &mut Events) {
         let Some(place) = self.find(id) else { return };
         // 1xx announces the response; 101 does not exist here (RFC 9113 section 8.6).
         if headers.status.is_some_and(|status| status < 200) {
@@ -171,6 +176,9 @@ impl Streams {
         stream.report_request(events);
         stream.status = stream.status.or(headers.status);
         stream.grpc_status = stream.grpc_status.or(headers.grpc_status);
+        if stream.is_connect() && stream.status.is_some_and(|status| status < 300) {
+            self.response_end(id, now_us, events);
+        }
     }
 
     /// The response is complete.

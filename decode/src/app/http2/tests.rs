@@ -152,6 +152,27 @@ fn a_request_still_under_way_is_told_when_its_response_begins() {
 }
 
 #[test]
+fn the_success_of_a_connect_does_not_wait_for_the_end_of_the_tunnel() {
+    let (mut http2, mut events) = begun();
+    let connect = |id| {
+        let headers = block(&[(":method", "CONNECT"), (":authority", "host")]);
+        frame(frame::HEADERS, frame::END_HEADERS, id, &headers)
+    };
+    let _ = http2.data(Side::Client, &[connect(1), connect(3)].concat(), 0, &mut events);
+    let status =
+        |id, status| frame(frame::HEADERS, frame::END_HEADERS, id, &block(&[(":status", status)]));
+    let _ =
+        http2.data(Side::Server, &[status(1, "200"), status(3, "403")].concat(), 7, &mut events);
+    assert_eq!(told(&events), ["Q CONNECT", "R 7 CONNECT 200", "Q CONNECT"]);
+    let _ = http2.data(Side::Client, &frame(frame::DATA, 0, 1, b"x"), 8, &mut events);
+    for id in [1, 3] {
+        let end = frame(frame::DATA, frame::END_STREAM, id, b"x");
+        let _ = http2.data(Side::Server, &end, 900, &mut events);
+    }
+    assert_eq!(told(&events)[3..], ["R 900 CONNECT 403"]);
+}
+
+#[test]
 fn padding_priorities_continuations_and_promises_are_understood() {
     let (mut http2, mut events) = begun();
     let headers = get("/long");
@@ -224,24 +245,72 @@ fn a_gap_elsewhere_ends_the_headers_of_that_side_only() {
 }
 
 #[test]
-fn damaged_or_endless_header_blocks_end_the_headers_of_that_side() {
-    let long = frame(frame::HEADERS, END, 3, &[0; 16_385]);
-    let endless: Vec<u8> = (0..20)
-        .flat_map(|part| {
-            let kind = if part == 0 { frame::HEADERS } else { frame::CONTINUATION };
-            frame(kind, 0, 3, &[0; 1000])
-        })
-        .collect();
+fn damaged_header_blocks_end_the_headers_of_that_side() {
     let interrupted = [frame(frame::HEADERS, 0, 3, &[]), frame(frame::DATA, 0, 1, &[])].concat();
     let padded = frame(frame::HEADERS, END | frame::PADDED, 3, &[9, 0, 0]);
     let lonely = frame(frame::CONTINUATION, frame::END_HEADERS, 3, &[]);
     let damaged = frame(frame::HEADERS, END, 3, &[0x80]);
-    for bytes in [long, endless, interrupted, padded, lonely, damaged] {
+    for bytes in [interrupted, padded, lonely, damaged] {
         let (mut http2, mut events) = begun();
         assert_eq!(http2.data(Side::Client, &bytes, 0, &mut events), Verdict::Done);
         let request = frame(frame::HEADERS, END, 5, &get("/a"));
         assert_eq!(http2.data(Side::Client, &request, 0, &mut events), Verdict::Done);
         assert!(events.is_empty());
+    }
+}
+
+/// A header block with this many headers of 200 bytes before the request's.
+fn long_block(headers: usize) -> Vec<u8> {
+    let one = literal("cookie", &"c".repeat(191));
+    [one.repeat(headers), b"\x40\x05x-new\x01y".to_vec(), get("/long")].concat()
+}
+
+/// The frames of a block, each of at most 16 KiB.
+fn in_frames(stream: u32, block: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = block.chunks(16 * 1024).collect();
+    let mut frames = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let kind = if number == 0 { frame::HEADERS } else { frame::CONTINUATION };
+        let stream_end = if number == 0 { frame::END_STREAM } else { 0 };
+        let headers_end = if number + 1 == parts.len() { frame::END_HEADERS } else { 0 };
+        frames.extend(frame(kind, stream_end | headers_end, stream, part));
+    }
+    frames
+}
+
+#[test]
+fn headers_of_64_kib_are_read_and_the_table_stays_right() {
+    let long = long_block(320);
+    assert!(long.len() > 60 * 1024);
+    let mut client = in_frames(1, &long);
+    // One frame, and then the entry that the long block has added.
+    client.extend(frame(frame::HEADERS, END, 3, &long_block(240)));
+    let next = [&[0xbe, 0xbf][..], &get("/next")].concat();
+    client.extend(frame(frame::HEADERS, END, 5, &next));
+    for size in [client.len(), 1_460] {
+        let (mut http2, mut events) = begun();
+        for piece in client.chunks(size) {
+            assert_eq!(http2.data(Side::Client, piece, 0, &mut events), Verdict::More);
+            assert!(http2.heap_bytes() <= 128 * 1024);
+        }
+        assert_eq!(told(&events), ["Q GET /long", "Q GET /long", "Q GET /next"]);
+        assert!(http2.heap_bytes() < 4_000, "{}", http2.heap_bytes());
+    }
+}
+
+#[test]
+fn headers_without_an_end_are_given_up_and_counted() {
+    for bytes in [in_frames(3, &long_block(400)), frame(frame::HEADERS, END, 3, &[0; 65_537])] {
+        let (mut http2, mut events) = begun();
+        let _ =
+            http2.data(Side::Client, &frame(frame::HEADERS, END, 1, &get("/a")), 0, &mut events);
+        let verdict = bytes
+            .chunks(1_460)
+            .map(|piece| http2.data(Side::Client, piece, 0, &mut events))
+            .find(|verdict| *verdict != Verdict::More);
+        assert_eq!(verdict, Some(Verdict::Over));
+        assert!(http2.heap_bytes() <= 128 * 1024);
+        assert_eq!(told(&events), ["Q GET /a"]);
     }
 }
 
@@ -372,6 +441,48 @@ proptest! {
             told(&events)
         };
         prop_assert_eq!(decode([&first, &second]), decode([&[10_000], &[10_000]]));
+    }
+
+    #[test]
+    fn long_blocks_of_both_sides_are_bounded_alike_however_they_are_cut(
+        fillers in prop::collection::vec((0..340_usize, 0..340_usize), 1..4),
+        // Sizes of tables, as the other side allows them and as the first block says.
+        tables in [0..3_u8, 0..3_u8],
+        turns in prop::collection::vec((any::<bool>(), 1..50_000_usize), 1..20),
+        size in 300..5_000_usize)
+    {
+        const ALLOW: [u8; 6] = [0, 1, 0, 1, 0, 0];
+        let allows = frame(frame::SETTINGS, 0, 0, &ALLOW);
+        let mut streams = [client_start(), server_start()];
+        for (side, table) in tables.into_iter().enumerate() {
+            streams[side].extend(&allows);
+            let resize: &[u8] = [&[][..], &[0x3f, 0xe1, 0x7f], &[0x3f, 0xe1, 0xff, 0x03]][usize::from(table)];
+            for (number, filler) in (0..).zip(&fillers) {
+                let headers = if side == 0 { filler.0 } else { filler.1 };
+                let resize = if number == 0 { resize } else { &[] };
+                let block = [resize, &long_block(headers)].concat();
+                streams[side].extend(in_frames(2 * number + 1, &block));
+            }
+        }
+        let decode = |size: usize| {
+            let (mut http2, mut events) = (Http2::new(), Events::default());
+            let (mut at, mut verdict) = ([0, 0], Verdict::More);
+            for (server, len) in &turns {
+                let side = usize::from(*server);
+                let from = [Side::Client, Side::Server][side];
+                let rest = &streams[side][at[side]..];
+                let now = &rest[..rest.len().min(*len)];
+                at[side] += now.len();
+                for piece in now.chunks(size) {
+                    if verdict == Verdict::More {
+                        verdict = http2.data(from, piece, 0, &mut events);
+                    }
+                    assert!(http2.heap_bytes() <= 128 * 1024, "{}", http2.heap_bytes());
+                }
+            }
+            (told(&events), verdict)
+        };
+        prop_assert_eq!(decode(size), decode(usize::MAX));
     }
 
     #[test]

@@ -13,6 +13,8 @@ enum State {
     Text,
     /// OK, ERR, a request for a file, or the number of columns.
     Result,
+    /// The same, behind a file of the client.
+    File,
     /// OK with the statement's id and numbers, or ERR.
     Prepare,
     /// So many definitions, then as said by `then_rows`.
@@ -72,6 +74,16 @@ impl Answer {
         Self::begin(State::Result)
     }
 
+    /// Another result of the same command, whose packets are numbered on.
+    pub(super) fn next_result() -> Self {
+        Self { new: false, ..Self::result() }
+    }
+
+    /// The client has been asked for a file.
+    pub(super) fn takes_file(&self) -> bool {
+        self.state == State::File
+    }
+
     pub(super) fn prepare() -> Self {
         Self::begin(State::Prepare)
     }
@@ -125,7 +137,7 @@ impl Answer {
                 Some(0xfe) => END,
                 _ => Outcome::Wrong,
             },
-            State::Result => self.result_head(body, capabilities),
+            State::Result | State::File => self.result_head(body, capabilities),
             State::Prepare => self.prepare_head(body, capabilities),
             State::Definitions { left, then_rows } => {
                 self.state = match left {
@@ -162,7 +174,10 @@ impl Answer {
         match body.split_first() {
             Some((0, _)) if !optional || body.len() > 3 => return done(body),
             // The client sends a file, then the result comes.
-            Some((0xfb, _)) => return Outcome::More,
+            Some((0xfb, _)) => {
+                self.state = State::File;
+                return Outcome::More;
+            }
             Some(_) => {}
             None => return Outcome::Wrong,
         }

@@ -15,6 +15,7 @@
 //! result.
 
 mod answer;
+mod attributes;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -86,6 +87,8 @@ pub struct Mysql {
     capabilities: u64,
     /// What ends rows; known from the login or from the first result.
     deprecate_eof: Option<bool>,
+    /// A query is one statement, semicolons are those of a procedure; known from the login on.
+    is_single: bool,
     /// A backslash escapes nothing; known from the first status.
     no_escapes: Option<bool>,
     waiting: VecDeque<Waiting>,
@@ -163,7 +166,7 @@ impl Mysql {
             // Passwords.
             (Side::Client, Phase::Login) => Some(0),
             // A file, or a password after a change of user.
-            (Side::Client, Phase::Commands) if sequence != 0 => Some(0),
+            (Side::Client, Phase::Commands) if sequence != 0 || self.takes_file() => Some(0),
             (Side::Client, Phase::Commands) => Some(MAX_STATEMENT_BYTES),
             (Side::Server, Phase::Start) => (sequence == 0 && length < 512).then_some(160),
             (Side::Server, _) => Some(MAX_ANSWER_BYTES),
@@ -199,10 +202,15 @@ impl Mysql {
             Phase::Commands => {}
         }
         // A file, or a password after a change of user.
-        if sequence != 0 {
+        if sequence != 0 || self.takes_file() {
             return Verdict::More;
         }
         self.command(body, began_us, events)
+    }
+
+    /// The client's packets are parts of a file; their numbers start anew with each 256.
+    fn takes_file(&self) -> bool {
+        self.waiting.front().is_some_and(|front| front.answer.takes_file())
     }
 
     fn login(&mut self, body: &[u8], began_us: u64, events: &mut Events) -> Verdict {
@@ -210,6 +218,7 @@ impl Mysql {
         // Clients may offer what the server cannot.
         self.capabilities = login.capabilities & self.server_capabilities.unwrap_or(u64::MAX);
         self.deprecate_eof = Some(self.capabilities & wire::DEPRECATE_EOF != 0);
+        self.is_single = self.capabilities & wire::MULTI_STATEMENTS == 0;
         let Some(user) = login.user else {
             let encrypts = login.capabilities & wire::CONNECT_WITH_SSL != 0;
             return if encrypts { Verdict::Done } else { Verdict::Wrong };
@@ -251,7 +260,6 @@ impl Mysql {
         }
         let id = rest.first_chunk().map_or(0, |&id| u64::from(u32::from_le_bytes(id)));
         let (answer, statement) = match command {
-            // Attributes of a query, where they are agreed on, are two numbers when there are none.
             0x03 => (Some(Answer::result()), self.text(self.query_text(rest), name)),
             0x16 => (Some(Answer::prepare()), self.text(rest, name)),
             0x17 | 0xfa => (Some(Answer::result()), self.prepared_text(id, name)),
@@ -267,6 +275,11 @@ impl Mysql {
                 (None, Statement::of_kind(name))
             }
             0x01 | 0x18 => (None, Statement::of_kind(name)),
+            // 0 allows several statements, 1 forbids them; a refusal is not heeded.
+            0x1b => {
+                self.is_single = rest.first() == Some(&1);
+                (Some(Answer::ok()), Statement::of_kind(name))
+            }
             0x1f => {
                 self.prepared.clear();
                 (Some(Answer::ok()), Statement::of_kind(name))
@@ -281,17 +294,13 @@ impl Mysql {
         if endless { Verdict::Done } else { Verdict::More }
     }
 
-    /// Text of a query; MySQL 8 puts numbers of attributes and of sets before it.
+    /// Text of a query; in MySQL 8 attributes may come before it.
     fn query_text<'a>(&self, rest: &'a [u8]) -> &'a [u8] {
         const QUERY_ATTRIBUTES: u64 = 1 << 27;
         if self.capabilities & QUERY_ATTRIBUTES == 0 {
             return rest;
         }
-        match rest {
-            [0, 1, text @ ..] => text,
-            // Attributes have values: nothing of them is read.
-            _ => &[],
-        }
+        attributes::text(rest).unwrap_or_default()
     }
 
     fn text(&self, sql: &[u8], kind: &str) -> Statement {
@@ -300,7 +309,8 @@ impl Mysql {
             Some(false) => Backslash::Escapes,
             None => Backslash::Unknown,
         };
-        Statement::new(sql, Dialect::Mysql, backslash, kind)
+        let statement = Statement::new(sql, Dialect::Mysql, backslash, kind);
+        if self.is_single { statement.single() } else { statement }
     }
 
     fn prepared_text(&self, id: u64, kind: &str) -> Statement {
@@ -407,7 +417,7 @@ impl Mysql {
             draft.number(Field::MysqlRows, rows);
         }
         if more {
-            waiting.answer = Answer::result();
+            waiting.answer = Answer::next_result();
             return Verdict::More;
         }
         if let Some(done) = self.waiting.pop_front() {

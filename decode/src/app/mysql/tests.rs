@@ -18,7 +18,7 @@ fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {
 
 /// Bodies numbered from 1.
 fn answer(bodies: &[&[u8]]) -> Vec<u8> {
-    bodies.iter().zip(1..).flat_map(|(body, sequence)| packet(sequence, body)).collect()
+    bodies.iter().zip(1..=255).flat_map(|(body, sequence)| packet(sequence, body)).collect()
 }
 
 fn greeting() -> Vec<u8> {
@@ -141,7 +141,7 @@ fn each_result_of_several_has_its_response() {
     let more_eof: &[u8] = &[0xfe, 0, 0, 10, 0];
     let bodies = [&[1], COLUMN, EOF, b"\x01x", more_eof, &[0, 3, 0, 2, 0, 0, 0]];
     expect_after(
-        CLASSIC,
+        CLASSIC | 1 << 16,
         vec![client(command(3, b"select 1; delete from t"), 100), server(answer(&bodies), 107)],
         &[
             "> command=SELECT query=select ?; delete from t",
@@ -149,6 +149,24 @@ fn each_result_of_several_has_its_response() {
             "< 7 command=DELETE query=delete from t error_code=0 rows=3",
         ],
     );
+}
+
+#[test]
+fn semicolons_split_a_query_only_where_several_statements_were_agreed_on() {
+    let sql = b"create procedure p() begin select 1; select 2; end";
+    let steps = |more: Vec<Step>| -> Vec<Step> {
+        let query = vec![client(command(3, sql), 100), server(answer(&[OK]), 101)];
+        [more, query].concat()
+    };
+    let asked = "> command=CREATE query=create procedure p() begin select ?; select ?; end";
+    let whole = asked.replacen('>', "< 1", 1) + " error_code=0 rows=0";
+    expect_after(CLASSIC, steps(Vec::new()), &[asked, &whole]);
+    let split = "< 1 command=CREATE query=create procedure p() begin select ? error_code=0 rows=0";
+    expect_after(CLASSIC | 1 << 16, steps(Vec::new()), &[asked, split]);
+    // It may be allowed later.
+    let option = vec![client(command(0x1b, &[0, 0]), 60), server(answer(&[EOF]), 61)];
+    let allowed = ["> command=SET_OPTION", "< 1 command=SET_OPTION error_code=0", asked, split];
+    expect_after(CLASSIC, steps(option), &allowed);
 }
 
 #[test]
@@ -167,6 +185,64 @@ fn a_file_of_the_client_is_skipped() {
             "< 5 command=LOAD query=load data local infile ? into table t error_code=0 rows=9",
         ],
     );
+}
+
+#[test]
+fn a_long_file_is_not_taken_for_commands() {
+    // The number of a packet is one byte: 256 packets on, they look like commands.
+    let parts = (2..=600_u32).flat_map(|number| packet(number as u8, b"\x03select 'secret'"));
+    let file: Vec<u8> = parts.chain(packet(601_u32 as u8, b"")).collect();
+    expect_after(
+        CLASSIC,
+        vec![
+            client(command(3, b"load data local infile 'x' into table t"), 100),
+            server(answer(&[b"\xfbx"]), 101),
+            client(file, 102),
+            server(packet(602_u32 as u8, &[0, 9, 0, 2, 0, 0, 0]), 105),
+            client(command(14, b""), 120),
+            server(answer(&[OK]), 121),
+        ],
+        &[
+            "> command=LOAD query=load data local infile ? into table t",
+            "< 5 command=LOAD query=load data local infile ? into table t error_code=0 rows=9",
+            "> command=PING",
+            "< 1 command=PING error_code=0 rows=0",
+        ],
+    );
+}
+
+#[test]
+fn results_of_one_command_may_have_any_packet_numbers() {
+    let more_eof: &[u8] = &[0xfe, 0, 0, 10, 0];
+    let row: &[u8] = b"\x01x";
+    // Number 255 ends the first result, the second begins with 0.
+    let first = [&[&[1][..], COLUMN, EOF][..], &[row; 251], &[more_eof]].concat();
+    let second = packet(0, &[0, 3, 0, 2, 0, 0, 0]);
+    expect_after(
+        CLASSIC,
+        vec![client(command(3, b"call p()"), 100), server([answer(&first), second].concat(), 107)],
+        &[
+            "> command=CALL query=call p()",
+            "< 7 command=CALL query=call p() error_code=0 rows=251",
+            "< 7 error_code=0 rows=3",
+        ],
+    );
+}
+
+#[test]
+fn the_text_of_a_query_is_found_behind_its_attributes() {
+    let attributes = b"\x01\x01\0\x01\xfd\0\x0btraceparent\x06secret";
+    let statements = [&b"\0\x01select 1"[..], &[attributes, &b"select 1"[..]].concat()];
+    for statement in statements {
+        expect_after(
+            DEPRECATE | 1 << 27,
+            vec![client(command(3, statement), 100), server(answer(&[OK]), 101)],
+            &[
+                "> command=SELECT query=select ?",
+                "< 1 command=SELECT query=select ? error_code=0 rows=0",
+            ],
+        );
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::app::decoder::{Guess, Side};
 /// Client capabilities that change what follows.
 pub(super) const CONNECT_WITH_SSL: u64 = 1 << 11;
 pub(super) const COMPRESS: u64 = 1 << 5;
+pub(super) const MULTI_STATEMENTS: u64 = 1 << 16;
 pub(super) const DEPRECATE_EOF: u64 = 1 << 24;
 pub(super) const OPTIONAL_METADATA: u64 = 1 << 25;
 pub(super) const ZSTD: u64 = 1 << 26;

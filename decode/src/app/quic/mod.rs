@@ -4,8 +4,8 @@
 //! A client's Initial packets are encrypted with keys that follow from what they show. They are
 //! opened until the ClientHello is whole, from several packets and datagrams in any order; then the
 //! conversation's facts are reported, once. A datagram that was not captured whole cannot be
-//! opened. Of a conversation whose beginning was not seen, and of unknown versions, only the
-//! version is told. 64 datagrams without a hello end the attempt.
+//! opened. Of a hello that never becomes whole, and of unknown versions, only the version is told.
+//! 64 datagrams without a hello end the attempt.
 
 mod crypto;
 mod keys;
@@ -33,8 +33,8 @@ const MAX_INITIALS: usize = 4;
 const MAX_DERIVATIONS: u8 = 8;
 
 /// Whether a payload looks like QUIC: a long header with a known version and lengths that fit.
-/// A version that is not known fits only if it is a draft, or one that exercises negotiation
-/// (RFC 9000 section 15).
+/// A version that is not known fits only if it is one of those whose numbers are, or one that
+/// exercises negotiation (RFC 9000 section 15).
 #[must_use]
 pub fn guess(payload: &[u8]) -> Guess {
     match Packet::parse(payload) {
@@ -92,12 +92,22 @@ impl Quic {
         if self.version == 0 && self.silent >= MAX_SILENT { Verdict::Wrong } else { Verdict::More }
     }
 
-    /// The conversation is over: reports what is known, if nothing was reported yet.
+    /// Reports what is known and forgets the rest; nothing if that was done, or nothing is known.
     pub fn end(&mut self, events: &mut Events) {
+        self.facts(events);
+        if self.version != 0 {
+            self.is_reported = true;
+            self.crypto = CryptoStream::default();
+            self.keys = None;
+        }
+    }
+
+    /// Adds what is known so far and not reported yet, as at most one event: before the hello is
+    /// whole, the version.
+    pub fn facts(&self, events: &mut Events) {
         if self.is_reported || self.version == 0 {
             return;
         }
-        self.is_reported = true;
         let hello = self.crypto.message().and_then(ClientHello::parse);
         let mut draft = events.begin(App::Quic, EventKind::Facts);
         if let Some(name) = hello.and_then(|hello| hello.server_name) {
@@ -110,8 +120,6 @@ impl Quic {
         if let Some(hello) = hello {
             draft.text(Field::QuicJa4, hello.ja4(Transport::Quic).as_bytes());
         }
-        self.crypto = CryptoStream::default();
-        self.keys = None;
     }
 
     /// Bytes held on the heap.
@@ -176,9 +184,15 @@ impl Quic {
     }
 }
 
-/// Versions that mean none, to keep negotiation working, and the drafts of version 1.
+/// Versions of which nothing but their number can be told: those that mean none, to keep
+/// negotiation working; the drafts of versions 1 and 2; those of Google's (`Q0…`) and of mvfst.
 fn is_noted(version: u32) -> bool {
-    version & 0x0f0f_0f0f == 0x0a0a_0a0a || version & 0xffff_ff00 == 0xff00_0000
+    const DRAFT_OF_2: u32 = 0x709a_50c4;
+    version & 0x0f0f_0f0f == 0x0a0a_0a0a
+        || version & 0xffff_ff00 == 0xff00_0000
+        || version == DRAFT_OF_2
+        || version & 0xffff_f0f0 == 0x5130_3030
+        || version & 0xffff_fff0 == 0xface_b000
 }
 
 /// A list of versions, and no connection ids that neither version would use.

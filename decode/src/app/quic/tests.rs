@@ -147,6 +147,45 @@ fn a_hello_that_never_ends_is_given_up_with_its_version() {
 }
 
 #[test]
+fn of_versions_that_are_not_read_the_number_is_told() {
+    for (version, is_told) in [
+        (0x709a_50c4, true),
+        (0x5130_3436, true),
+        (0xface_b002, true),
+        (0xff00_001d, true),
+        (0x1234_5678, false),
+        (0x5130_4034, false),
+    ] {
+        let packet = [&[0xc3][..], &u32::to_be_bytes(version), &[8], &DCID, &[0; 1200]].concat();
+        assert_eq!(guess(&packet), if is_told { Guess::Maybe } else { Guess::No });
+        let (_, verdicts, quic) = decode(&[(CLIENT, &packet)]);
+        assert_eq!(verdicts, [Verdict::More]);
+        let mut events = Events::default();
+        quic.facts(&mut events);
+        let expected = is_told.then(|| format!("QuicVersion {version:#x}"));
+        assert_eq!(facts(&events), Vec::from_iter(expected));
+    }
+}
+
+#[test]
+fn before_the_hello_is_whole_the_version_is_known() {
+    let part = seal(VERSION_2, &DCID, &[], 0, &crypto(0, &hello()[..100]));
+    let (mut told, verdicts, mut quic) = decode(&[(CLIENT, &part)]);
+    assert_eq!((told.len(), &verdicts[..]), (0, &[Verdict::More][..]));
+    for _ in 0..2 {
+        let mut events = Events::default();
+        quic.facts(&mut events);
+        told = facts(&events);
+        assert_eq!(told, ["QuicVersion 0x6b3343cf"]);
+    }
+    let mut events = Events::default();
+    quic.end(&mut events);
+    quic.facts(&mut events);
+    assert_eq!(facts(&events), told, "told once when it ends");
+    assert_eq!(quic.heap_bytes(), 0);
+}
+
+#[test]
 fn a_conversation_without_its_beginning_is_given_up() {
     let mut damaged = SAMPLE_1.to_vec();
     damaged[600] ^= 1;

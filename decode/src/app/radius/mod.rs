@@ -2,7 +2,8 @@
 //!
 //! [`Packet`] reads a packet where it stands, for whoever needs its parts; [`datagram`] makes an
 //! event of each. An answer has the time since the request with the same id in its conversation:
-//! codes 2, 3 and 11 answer code 1, code 5 answers code 4. Passwords and other secrets are
+//! codes 2, 3 and 11 answer code 1, code 5 answers code 4. A request that is sent again, with the
+//! same authenticator and before its answer, keeps its first time. Passwords and other secrets are
 //! never looked at.
 
 mod packet;
@@ -26,10 +27,10 @@ pub fn datagram(datagram: &Datagram<'_>, pending: &mut Pending, events: &mut Eve
     let mut latency_us = None;
     if matches!(packet.code(), 1 | 4) {
         let key = Pending::key(datagram.conversation, SALT ^ u64::from(packet.code()), id);
-        pending.ask(key, datagram.now_us);
+        pending.ask_signed(key, packet.sign(), datagram.now_us);
     } else if let Some(request) = code.answers {
         let key = Pending::key(datagram.conversation, SALT ^ u64::from(request), id);
-        latency_us = pending.answer(key, datagram.now_us);
+        latency_us = pending.answer_signed(key, datagram.now_us);
     }
     report(&packet, &code, latency_us, events);
     Verdict::More

@@ -12,6 +12,7 @@ const HEADER_BYTES: usize = 20;
 pub struct Packet<'a> {
     code: u8,
     id: u8,
+    authenticator: [u8; 16],
     attributes: &'a [u8],
 }
 
@@ -40,10 +41,11 @@ impl<'a> Packet<'a> {
     /// length are padding; of a packet that was captured in part, the part is used.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (&[code, id, high, low, ..], attributes) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let (&[code, id, high, low, authenticator @ ..], attributes) =
+            bytes.split_first_chunk::<HEADER_BYTES>()?;
         let length = usize::from(u16::from_be_bytes([high, low])).checked_sub(HEADER_BYTES)?;
         let attributes = attributes.get(..length.min(attributes.len())).unwrap_or_default();
-        Some(Self { code, id, attributes })
+        Some(Self { code, id, authenticator, attributes })
     }
 
     /// What it is: 1 access request, 2 accept, 3 reject, 4 accounting request, 5 accounting
@@ -57,6 +59,13 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn id(&self) -> u8 {
         self.id
+    }
+
+    /// What a request has in common with itself when it is sent again.
+    #[must_use]
+    pub(super) fn sign(&self) -> u16 {
+        let word = |pair: &[u8]| u16::from_be_bytes([pair[0], pair[1]]);
+        self.authenticator.chunks_exact(2).fold(0, |sign, pair| sign ^ word(pair))
     }
 
     /// Those before the first malformed one.
