@@ -522,7 +522,7 @@ impl Exporter {
         }
         let Some(order) = &mut self.order else { return false };
         let Some(leaving) = order.next() else {
-            return self.input_ended && self.end_second();
+            return self.second.is_some_and(|second| order.has_passed(second)) && self.end_second();
         };
         if self.second != Some(leaving.second) {
             if self.is_second_open {

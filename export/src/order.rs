@@ -235,6 +235,12 @@ impl Order {
         Some(Leaving { second, early, lanes: &self.lanes, places: &self.places })
     }
 
+    /// Whether no record of this second comes any more.
+    pub(crate) fn has_passed(&self, second: u64) -> bool {
+        let end = Point::at((second + 1).saturating_mul(NS_PER_S), 0);
+        self.lanes.iter().filter_map(|lane| lane.passed).all(|passed| passed >= end)
+    }
+
     /// Gives back the buffers of records that have left.
     pub(crate) fn settle(&mut self, mut recycle: impl FnMut(Batch)) {
         for lane in &mut self.lanes {
@@ -275,15 +281,17 @@ mod tests {
         assert_eq!(frames(&mut order), [vec![1]]);
         order.tick(1, NS_PER_S + 4);
         assert!(order.next().is_none());
+        assert!(!order.has_passed(1));
         order.tick(1, 3 * NS_PER_S);
         assert_eq!(frames(&mut order), [vec![2]]);
+        assert!(order.has_passed(1) && !order.has_passed(2));
         order.end(0);
         assert_eq!(frames(&mut order), [vec![4]]);
         order.push(1, batch([at(3 * NS_PER_S, 5)]));
         assert!(order.next().is_none() && !order.is_empty());
         order.end(1);
         assert_eq!(frames(&mut order), [vec![5]]);
-        assert!(order.is_empty());
+        assert!(order.is_empty() && order.has_passed(3));
     }
 
     #[test]
