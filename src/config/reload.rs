@@ -2,7 +2,7 @@
 //! effect at once, and what has to wait for the next start.
 
 use super::{Config, Mode, Sources};
-use crate::cli::{self, Change, FLAGS, Settings, UsageError};
+use crate::cli::{Change, FLAGS, Settings, UsageError};
 
 /// The settings in force, and how to gather them again.
 #[derive(Debug)]
@@ -36,7 +36,6 @@ impl Reload {
     pub fn again(&mut self) -> Result<Changes, UsageError> {
         let new = self.sources.gather()?;
         let config = Config::new(&new)?;
-        cli::refuse_unwired(&new)?;
         let (mut live, mut at_start) = (Vec::new(), Vec::new());
         for flag in FLAGS {
             let values = |settings: &Settings| settings.get(flag.long).map(|s| s.values.clone());

@@ -12,8 +12,9 @@ use tracing::{info, warn};
 
 use super::backend::Connected;
 use super::settings::{LiveSettings, Values};
-use crate::config::{Config, Reload, Source};
+use crate::config::{Config, Reload, Sample, Source};
 use crate::log;
+use crate::status::RateReason;
 
 /// Waits for SIGHUP.
 pub(super) struct Control {
@@ -68,11 +69,7 @@ fn apply(config: &Config, changed: &[&str], live: &LiveSettings) {
         for name in changed {
             match *name {
                 "verbose" => log::set_verbosity(config.verbose),
-                "sample" => {
-                    let device = values.device.as_deref().map(export::device_rate);
-                    values.rate = config.sample.at_start(device);
-                    values.follows_device = config.sample.follows_device();
-                }
+                "sample" | "cpu-budget" => sample(config.sample, values),
                 "filter" => values.filter = filter(config),
                 "translate" => values.translations = Arc::new(config.translations.clone()),
                 "region" | "api-url" | "flow-url" | "metrics-url" | "dns-url" => {
@@ -84,6 +81,28 @@ fn apply(config: &Config, changed: &[&str], live: &LiveSettings) {
     });
 }
 
+/// Another `--sample`. One that is chosen by load goes on from the rate in force.
+fn sample(sample: Sample, values: &mut Values) {
+    let device = values.device.as_deref().map(export::device_rate);
+    let was_auto = values.auto_cpu_percent.is_some();
+    values.auto_cpu_percent = sample.cpu_percent();
+    values.follows_device = sample.follows_device();
+    if values.auto_cpu_percent.is_none() {
+        values.rate = sample.at_start(device);
+        values.reason = reason(sample);
+    } else if !was_auto {
+        values.reason = RateReason::Start;
+    }
+}
+
+fn reason(sample: Sample) -> RateReason {
+    match sample {
+        Sample::Device => RateReason::Device,
+        Sample::All | Sample::Every(_) => RateReason::Given,
+        Sample::Auto { .. } => RateReason::Start,
+    }
+}
+
 /// The live settings at the start.
 pub(super) fn live_settings(
     config: &Config,
@@ -92,6 +111,8 @@ pub(super) fn live_settings(
 ) -> Arc<LiveSettings> {
     LiveSettings::new(Values {
         rate,
+        reason: reason(config.sample),
+        auto_cpu_percent: config.sample.cpu_percent(),
         follows_device: config.sample.follows_device(),
         filter: filter(config),
         translations: Arc::new(config.translations.clone()),
@@ -146,7 +167,7 @@ fn device_changed(device: &Device, changes: &[DeviceChange], live: &LiveSettings
         values.device = Some(Arc::new(device.clone()));
         for change in changes {
             if let (DeviceChange::Rate { new, .. }, true) = (change, values.follows_device) {
-                values.rate = *new;
+                (values.rate, values.reason) = (*new, RateReason::Device);
             }
         }
     });
@@ -155,11 +176,12 @@ fn device_changed(device: &Device, changes: &[DeviceChange], live: &LiveSettings
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sample;
 
     fn settings(sample: Sample) -> Arc<LiveSettings> {
         LiveSettings::new(Values {
             rate: sample.at_start(Some(4)),
+            reason: reason(sample),
+            auto_cpu_percent: sample.cpu_percent(),
             follows_device: sample.follows_device(),
             filter: None,
             translations: Arc::default(),
@@ -171,7 +193,9 @@ mod tests {
     #[test]
     fn a_new_rate_of_the_device_counts_unless_a_rate_was_given() {
         let every = Sample::Every(std::num::NonZeroU32::new(16).unwrap());
-        for (sample, start, after) in [(Sample::Device, 4, 8), (Sample::All, 1, 8), (every, 16, 16)]
+        let auto = Sample::Auto { cpu_percent: 80 };
+        for (sample, start, after) in
+            [(Sample::Device, 4, 8), (Sample::All, 1, 8), (every, 16, 16), (auto, 1, 1)]
         {
             let live = settings(sample);
             assert_eq!(live.values().rate, start);

@@ -23,7 +23,7 @@ use tracing::{error, info};
 
 pub use backoff::Timing;
 pub use columns::decodable;
-pub use pipeline::{Body, DeviceSettings, Pipeline};
+pub use pipeline::{Body, DeviceSettings, Pipeline, flow_limit};
 pub use queue::QueueLimits;
 
 use crate::exporter::StartError;
