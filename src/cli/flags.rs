@@ -209,7 +209,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(FLOWS, "max-flows", Value("N"),
         "Conversations held at once, all readers together").default("2000000"),
     Flag::new(FLOWS, "sample", Value("N"),
-        "Export 1 of N flows; auto: as few as CPU and flow limit ask for [default: the device's rate]")
+        "Export 1 of N flows; auto: as many as CPU and flow limit allow [default: the device's rate]")
         .live(),
     Flag::new(FLOWS, "cpu-budget", Value("PERCENT"),
         "With --sample auto: most of a CPU that each reader may take").default("80").live(),
@@ -265,17 +265,17 @@ pub const FLAGS: &[Flag] = &[
         .variables(&["KENTIK_TOKEN", "KENTIK_API_TOKEN"]).secret(Secret::Whole),
     Flag::new(BACKEND, "token-file", Value("FILE"),
         "File whose first line is the token, readable by its owner alone"),
-    Flag::new(BACKEND, "region", Value("REGION"), "Region of the account").default("US"),
+    Flag::new(BACKEND, "region", Value("REGION"), "Region of the account").default("US").live(),
     Flag::new(BACKEND, "api-url", Value("URL"), "Device API [default: by region]")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "flow-url", Value("URL"), "Flow intake [default: by region]")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "metrics-url", Value("URL"),
-        "Intake of the probe's own metrics [default: by region]").secret(Secret::UrlLogin),
+        "Intake of the probe's own metrics [default: by region]").secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "dns-url", Value("URL"), "Intake of DNS mode [default: by region]")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "proxy-url", Value("URL"), "HTTP proxy for all requests")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "ca-file", Value("FILE"),
         "Certificates (PEM) to trust besides those of the system"),
 

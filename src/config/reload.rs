@@ -11,6 +11,11 @@ pub struct Reload {
     settings: Settings,
 }
 
+/// Whether a flag says where requests go.
+pub fn is_route(flag: &str) -> bool {
+    ["region", "api-url", "flow-url", "metrics-url", "dns-url", "proxy-url"].contains(&flag)
+}
+
 /// What a new reading of the file changes.
 #[derive(Debug)]
 pub struct Changes {
@@ -20,6 +25,7 @@ pub struct Changes {
     pub live: Vec<&'static str>,
     /// Flags that wait for the next start.
     pub at_start: Vec<&'static str>,
+    settings: Settings,
 }
 
 impl Reload {
@@ -28,8 +34,7 @@ impl Reload {
         Self { sources, settings }
     }
 
-    /// Reads the file again. Afterwards the live changes count as in force; those that wait do
-    /// not, so that they are named again with every reload until the next start.
+    /// Reads the file again. Nothing counts as in force before it is accepted.
     ///
     /// # Errors
     /// The file, or a value in it, cannot be used; everything stays as it was.
@@ -43,19 +48,28 @@ impl Reload {
                 continue;
             }
             match flag.change {
-                // The others' readers follow no settings: all but the log waits.
-                Change::Live if config.mode == Mode::Flow || flag.long == "verbose" => {
+                // The others' readers follow no settings: what concerns them waits.
+                Change::Live
+                    if config.mode == Mode::Flow
+                        || flag.long == "verbose"
+                        || is_route(flag.long) =>
+                {
                     live.push(flag.long);
                 }
                 Change::Live | Change::AtStart => at_start.push(flag.long),
             }
         }
-        for flag in &live {
-            match new.get(flag) {
+        Ok(Changes { config, live, at_start, settings: new })
+    }
+
+    /// The live changes are in force. Those that wait are not, so that they are named again with
+    /// every reload until the next start.
+    pub fn accept(&mut self, changes: &Changes) {
+        for flag in &changes.live {
+            match changes.settings.get(flag) {
                 Some(given) => self.settings.set(flag, given.values.clone(), given.origin),
                 None => self.settings.unset(flag),
             }
         }
-        Ok(Changes { config, live, at_start })
     }
 }

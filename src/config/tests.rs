@@ -483,6 +483,9 @@ fn a_reload_tells_what_changes_now_and_what_waits() {
     let changes = reload.again().unwrap();
     assert_eq!((&changes.live[..], &changes.at_start[..]), (&["verbose"][..], &["snaplen"][..]));
     assert_eq!(changes.config.verbose, 2);
+    // Not in force before it is accepted.
+    assert_eq!(reload.again().unwrap().live, ["verbose"]);
+    reload.accept(&changes);
     // In force now, or still waiting.
     let changes = reload.again().unwrap();
     assert_eq!((&changes.live[..], &changes.at_start[..]), (&[][..], &["snaplen"][..]));

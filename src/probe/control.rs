@@ -11,8 +11,9 @@ use signal_hook::flag;
 use tracing::{info, warn};
 
 use super::backend::Connected;
+use super::routes::Routes;
 use super::settings::{LiveSettings, Values};
-use crate::config::{Config, Reload, Sample, Source};
+use crate::config::{self, Config, Reload, Sample, Source};
 use crate::log;
 use crate::status::RateReason;
 
@@ -34,7 +35,7 @@ impl Control {
     }
 
     /// Reads the configuration again if SIGHUP asked for it. Call it now and then.
-    pub(super) fn poll(&mut self, live: &LiveSettings) {
+    pub(super) fn poll(&mut self, live: &LiveSettings, routes: &mut Routes) {
         if !self.hangup.swap(false, Ordering::Relaxed) {
             return;
         }
@@ -54,6 +55,14 @@ impl Control {
             warn!("reload: {error}; everything stays as it is");
             return;
         }
+        if let Some(backend) = &changes.config.backend
+            && changes.live.iter().any(|flag| config::is_route(flag))
+            && let Err(error) = routes.redirect(backend)
+        {
+            warn!("reload: {error}; everything stays as it is");
+            return;
+        }
+        self.reload.accept(&changes);
         if changes.live.is_empty() {
             info!("reload: nothing changes now");
             return;
@@ -72,9 +81,6 @@ fn apply(config: &Config, changed: &[&str], live: &LiveSettings) {
                 "sample" | "cpu-budget" => sample(config.sample, values),
                 "filter" => values.filter = filter(config),
                 "translate" => values.translations = Arc::new(config.translations.clone()),
-                "region" | "api-url" | "flow-url" | "metrics-url" | "dns-url" => {
-                    values.urls = config.backend.as_ref().map(|backend| backend.urls.clone());
-                }
                 _ => {}
             }
         }
@@ -116,7 +122,6 @@ pub(super) fn live_settings(
         follows_device: config.sample.follows_device(),
         filter: filter(config),
         translations: Arc::new(config.translations.clone()),
-        urls: config.backend.as_ref().map(|backend| backend.urls.clone()),
         device: connected.map(|connected| Arc::new(connected.device.clone())),
     })
 }
@@ -185,7 +190,6 @@ mod tests {
             follows_device: sample.follows_device(),
             filter: None,
             translations: Arc::default(),
-            urls: None,
             device: None,
         })
     }

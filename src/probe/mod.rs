@@ -17,6 +17,7 @@ mod place;
 mod progress;
 mod reader;
 mod replay;
+mod routes;
 mod selection;
 mod settings;
 mod setup;

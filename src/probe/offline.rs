@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::control::{self, Control};
 use super::reader::Reader;
 use super::replay::{self, Player, ReplayError, Tape};
+use super::routes::{Routes, Sender};
 use super::selection::Selection;
 use super::setup::{Outputs, TableSettings};
 use super::{DELIVER_WITHIN, STOP_WITHIN, describe, losses, place, report, setup, share};
@@ -75,9 +76,11 @@ pub(super) fn run(
     let job = Job { tape, places: status.readers.clone(), stop: Arc::clone(stop) };
     let thread = std::thread::Builder::new().name("replay".to_owned());
     let thread = thread.spawn(move || job.run(readers)).context("Error: cannot start a reader")?;
+    let sender = Sender::Exporter(exporter.control());
+    let mut routes = Routes::new(connected.as_ref(), sender, None);
     let closed = || status.exporter.all_closed();
     let finished = || {
-        control.poll(&settings);
+        control.poll(&settings, &mut routes);
         if let Some(values) = follower.poll() {
             shown.show(values.rate, values.reason);
         }

@@ -19,6 +19,7 @@ use super::control::{self, Control};
 use super::governor::Governor;
 use super::live::LiveError;
 use super::reader::Reader;
+use super::routes::{Routes, Sender};
 use super::setup::{Outputs, TableSettings};
 use super::{STOP_WITHIN, describe, live, place, report, setup};
 use crate::config::{Config, Live};
@@ -98,17 +99,19 @@ pub(super) fn run(
     let screen = setup::show(screen, &status, stop)?;
     let device =
         control::watch_device(config, connected.as_ref(), &settings, Some(exporter.control()));
+    let sender = Sender::Exporter(exporter.control());
+    let mut routes = Routes::new(connected.as_ref(), sender, device);
     let mut governor = Governor::new(Arc::clone(&status));
     let mut follower = settings.follow();
     let follow = || {
-        control.poll(&settings);
+        control.poll(&settings, &mut routes);
         governor.poll(&settings);
         if let Some(values) = follower.poll() {
             shown.show(values.rate, values.reason);
         }
     };
     let result = watch(threads, &mut interfaces, &status, stop, follow);
-    drop((device, screen));
+    drop((routes, screen));
     let summary = exporter.finish(STOP_WITHIN);
     report(&summary);
     let total = status.total();

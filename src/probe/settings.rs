@@ -31,8 +31,6 @@ pub struct Values {
     pub filter: Option<String>,
     /// Addresses and ports to be reported as others.
     pub translations: Arc<Translations>,
-    /// Where requests go; `None` without a backend.
-    pub urls: Option<export::Urls>,
     /// The device as last seen: flow limit and columns.
     pub device: Option<Arc<export::Device>>,
 }
@@ -111,7 +109,6 @@ mod tests {
             follows_device: true,
             filter: None,
             translations: Arc::default(),
-            urls: None,
             device: None,
         }
     }
