@@ -172,7 +172,8 @@ fn asking_as_often_as_it_answers_costs_no_packet() {
         let output = format!("json:{}", folder.path().join("o").display());
         for polled in [false, true] {
             let arguments = ["-i", "vb", "--status-port", "9000", "--output", output.as_str()];
-            let probe = Probe::capturing(arguments);
+            let mut probe = Probe::capturing(arguments);
+            probe.wait_for("status at");
             let done = AtomicBool::new(false);
             let asked = std::thread::scope(|scope| {
                 // Four at once, since a machine with few cores answers one slowly.
