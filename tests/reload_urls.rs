@@ -146,6 +146,50 @@ fn records_follow_the_urls_and_none_is_lost_on_the_way() {
     });
 }
 
+/// ERR-10: no exit, and what is counted from then on carries the new rate.
+#[test]
+fn a_rate_that_the_device_has_at_the_new_place_is_in_force_at_once() {
+    with_veth(|| {
+        let place = |rate: u32| {
+            let known = device("dev", 1_000_000).replace(
+                r#""device_sample_rate": "1""#,
+                &format!(r#""device_sample_rate": "{rate}""#),
+            );
+            Server::start(move |_, seen| match seen.uri.path() {
+                "/chf" | "/tsdb" => status(200),
+                path if path.ends_with("/interfaces") => answer(200, "[]"),
+                _ => answer(200, &known),
+            })
+        };
+        let [old, new] = [1, 4].map(place);
+        let (frames, _) = traffic::frames(&PLAN, PACKETS);
+        let (first, second) = frames.split_at(PACKETS / 2);
+        let file = File::new("");
+        file.write(&urls(old.url.authority()));
+        let mut probe = file.probe();
+        traffic::send("va", first, 10_000);
+        // All of the first part was counted before.
+        wait_for("a first record", || old.accepted().first().map(drop));
+        file.write(&urls(new.url.authority()));
+        probe.signal(Signal::SIGHUP);
+        probe.wait_for("the device's sample rate has changed from 1:1 to 1:4");
+        assert!(probe.is_running());
+        traffic::send("va", second, 10_000);
+        let ended = probe.stop(Signal::SIGTERM);
+        assert_eq!(ended.code, 0, "{}", ended.log);
+        let flows = [old.accepted(), new.accepted()].concat();
+        let at = |rate: u32| {
+            let flows = flows.iter().filter(|flow| flow.sample_rate == 100 * rate);
+            flows.map(|flow| flow.in_packets + flow.out_packets).sum::<u64>()
+        };
+        // The reader hears of it a moment after the log does.
+        assert!(at(1) >= PACKETS as u64 / 2 && at(4) > 0, "{} {}", at(1), ended.log);
+        // Of 3,000 conversations 1 in 4, six standard deviations.
+        let estimate = at(1) + 4 * at(4);
+        assert!(estimate.abs_diff(PACKETS as u64) < 570, "{} {}: {}", at(1), at(4), ended.log);
+    });
+}
+
 #[test]
 fn dns_mode_follows_its_url() {
     with_veth(|| {
