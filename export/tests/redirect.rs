@@ -85,7 +85,7 @@ fn a_proxy_may_come() {
     assert_eq!(finish(exporter).accepted, 2);
     assert_eq!(numbers(&proxy.accepted()), [0, 1]);
     let uri = proxy.seen()[0].uri.clone();
-    assert_eq!(uri.authority().map(|a| a.as_str()), Some(server.url.authority()));
+    assert_eq!(uri.authority().unwrap().as_str(), server.url.authority());
 }
 
 #[test]

@@ -22,12 +22,12 @@ pub(crate) fn text(what: &str, command: Command) -> anyhow::Result<Vec<u8>> {
         _ => bail!("--generate {what}: expected man, completions-bash, -zsh or -fish"),
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut shown(command), "khub", &mut script);
+    clap_complete::generate(shell, &mut shown(&command), "khub", &mut script);
     Ok(script)
 }
 
 /// Completions show hidden flags, too: it gets a command without them.
-fn shown(command: Command) -> Command {
+fn shown(command: &Command) -> Command {
     let mut shown = Command::new("khub");
     for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
         shown = shown.arg(flag.clone());
