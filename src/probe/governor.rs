@@ -20,7 +20,8 @@ pub(super) struct Governor {
     status: Arc<Status>,
     /// `None` while another rate is given.
     auto: Option<Auto>,
-    before: Totals,
+    /// As of the last look.
+    before: Option<Totals>,
     /// The rate that the log told last, and when; what it has not told yet.
     told: (u32, Option<Instant>),
     untold: Option<String>,
@@ -37,23 +38,23 @@ struct Totals {
 
 impl Governor {
     pub(super) fn new(status: Arc<Status>) -> Self {
-        let before = Totals::of(&status);
-        Self { status, auto: None, before, told: (1, None), untold: None }
+        Self { status, auto: None, before: None, told: (1, None), untold: None }
     }
 
     /// Call it now and then.
     pub(super) fn poll(&mut self, live: &LiveSettings) {
-        if self.before.at.elapsed() < SECOND {
+        if self.before.as_ref().is_some_and(|before| before.at.elapsed() < SECOND) {
             return;
         }
         let values = live.values();
-        let now = Totals::of(&self.status);
-        let second = now.since(&self.before);
-        self.before = now;
         let Some(cpu_percent) = values.auto_cpu_percent else {
-            self.auto = None;
+            (self.auto, self.before) = (None, None);
             return;
         };
+        let now = Totals::of(&self.status);
+        let second = self.before.as_ref().map(|before| now.since(before));
+        self.before = Some(now);
+        let Some(second) = second else { return };
         let auto = self.auto.get_or_insert_with(|| {
             let auto = Auto::new(values.rate);
             self.told = (auto.rate(), None);

@@ -110,11 +110,11 @@ impl ReaderStatus {
         self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Relaxed);
     }
 
-    /// Leaves new counters, unless somebody is reading just now.
-    pub fn offer(&self, counters: impl FnOnce() -> Counters) {
-        if let Ok(mut place) = self.counters.try_lock() {
-            *place = counters();
-        }
+    /// Leaves new counters, unless somebody is reading just now; then it is false.
+    pub fn offer(&self, counters: impl FnOnce() -> Counters) -> bool {
+        let Ok(mut place) = self.counters.try_lock() else { return false };
+        *place = counters();
+        true
     }
 
     /// Leaves the last counters, waiting for whoever reads.
