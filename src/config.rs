@@ -25,7 +25,7 @@ pub use features::{Decoding, Delivery, Privacy, RedactedField, Redaction, Rotati
 pub use gather::Sources;
 pub use mode::Mode;
 pub use print::print;
-pub use reload::Reload;
+pub use reload::{Reload, is_route};
 pub use source::{Live, Readers, Replay, Source};
 pub use value::Sample;
 

@@ -61,7 +61,6 @@ fn run() -> anyhow::Result<ExitCode> {
         config.outputs.clear();
         config.top = true;
     }
-    cli::refuse_unwired(&settings).map_err(usage)?;
     if settings.has("print-config") {
         let text = config::print(&settings).map_err(usage)?;
         let _ = io::stdout().write_all(text.as_bytes());

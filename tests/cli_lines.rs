@@ -106,8 +106,27 @@ fn modes_are_words_or_flags_with_flags_of_their_own() {
 }
 
 #[test]
-fn what_is_planned_is_read_and_checked_and_then_refused_by_name() {
-    refused("-i lo --sample auto", "--sample auto is not in this build");
+fn sampling_by_load_has_a_budget_and_needs_a_live_capture() {
+    assert!(printed("-i lo --sample auto").contains("\nsample = \"auto\"  # flag\n"));
+    let text = printed("-i lo --sample=auto --cpu-budget 25");
+    assert!(text.contains("\ncpu-budget = 25  # flag\n"), "{text}");
+    for (line, expected) in [
+        ("-i lo --cpu-budget 25", "--cpu-budget has no meaning without --sample auto"),
+        (
+            "--read x.pcap --sample auto",
+            "--sample auto has no meaning with --read: a file waits; give a number",
+        ),
+        (
+            "-i lo --sample auto --cpu-budget 0",
+            "invalid value '0' for --cpu-budget: expected a whole number from 1 to 100",
+        ),
+        (
+            "-i lo --sample autp",
+            "invalid value 'autp' for --sample: expected auto or a whole number from 0 to 42949672",
+        ),
+    ] {
+        refused(line, expected);
+    }
 }
 
 #[test]

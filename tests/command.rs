@@ -72,11 +72,11 @@ fn a_usage_error_is_one_line_and_no_request() {
         (&["-i", "lo", "--read", "x"], "--interface and --read exclude each other"),
         (
             &["-i", "lo", "--sample", "42949673"],
-            "invalid value '42949673' for --sample: expected a whole number from 0 to 42949672",
+            "invalid value '42949673' for --sample: expected auto or a whole number from 0 to 42949672",
         ),
         (
             &["-i", "lo", "--sample", "x"],
-            "invalid value 'x' for --sample: expected a whole number from 0 to 42949672",
+            "invalid value 'x' for --sample: expected auto or a whole number from 0 to 42949672",
         ),
         (
             &["-i", "lo", "--snaplen=-1"],

@@ -55,3 +55,25 @@ fn new_rate_and_limit_are_told_once_and_a_backend_that_is_away_changes_nothing()
     assert_eq!(told, expected);
     assert!(changes.recv_timeout(4 * INTERVAL).is_err());
 }
+
+#[test]
+fn another_api_is_asked_at_once() {
+    let old = Khub::with(config(1, 100));
+    let new = Khub::with(config(4, 100));
+    let credentials = Credentials { email: DEV_EMAIL.into(), token: Token::new(DEV_TOKEN) };
+    let http = HttpConfig { credentials, proxy: None, version: "0".into(), ca_file: None };
+    let api = |hub: &Khub| format!("http://{}/api/internal", hub.address).parse().unwrap();
+    let device = DeviceApi::new(&http, api(&old), &Timing::default())
+        .unwrap()
+        .find(&Selection::Id(1), &Identity::default())
+        .unwrap();
+    let (told, changes) = channel();
+    let hour = Duration::from_secs(3600);
+    let watch = DeviceWatch::every(hour, http.clone(), api(&old), device, move |_, changes| {
+        told.send(changes.to_vec()).unwrap();
+    });
+    let watch = watch.unwrap();
+    watch.redirect(http, api(&new));
+    let told = changes.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(told, [DeviceChange::Rate { old: 1, new: 4 }]);
+}

@@ -17,7 +17,7 @@ use tracing::error;
 
 use crate::batch::Batch;
 use crate::feed::{Intake, Message, Pace};
-use crate::flow::{DeviceSettings, KflowConfig, KflowOutput, Timing, WhenFull};
+use crate::flow::{DeviceSettings, KflowConfig, KflowOutput, ReadyRoute, Route, Timing, WhenFull};
 use crate::http::HttpError;
 use crate::ipfix::{IpfixConfig, IpfixOutput};
 use crate::json::{JsonOutput, Target};
@@ -129,7 +129,7 @@ pub fn start(outputs: Vec<Output>, intake: Intake) -> Result<ExporterHandle, Sta
 pub struct ExporterHandle {
     stats: Arc<Stats>,
     control: Sender<Instant>,
-    settings: Sender<DeviceSettings>,
+    settings: Sender<News>,
     done: Receiver<()>,
     thread: JoinHandle<()>,
     wake: Arc<Notify>,
@@ -205,7 +205,7 @@ impl ExporterHandle {
 /// Changes the settings of a running exporter.
 #[derive(Clone, Debug)]
 pub struct ExporterControl {
-    settings: Sender<DeviceSettings>,
+    settings: Sender<News>,
     wake: Arc<Notify>,
 }
 
@@ -214,16 +214,37 @@ impl ExporterControl {
     /// flow limit from the next dispatch on, and nothing that waits is lost. Settings that did not
     /// change do nothing. Returns false when the exporter has ended or is too busy to listen.
     pub fn apply(&self, settings: DeviceSettings) -> bool {
-        let told = self.settings.try_send(settings).is_ok();
+        self.tell(News::Device(settings))
+    }
+
+    /// Sends every kflow output's records and metrics elsewhere from now on, what waits included.
+    /// What is on its way keeps its way; what of it fails is sent again, to the new place. Returns
+    /// false like [`Self::apply`].
+    ///
+    /// # Errors
+    /// No HTTP client can be made for it; everything stays as it is.
+    pub fn redirect(&self, route: Route) -> Result<bool, HttpError> {
+        Ok(self.tell(News::Route(Box::new(route.ready()?))))
+    }
+
+    fn tell(&self, news: News) -> bool {
+        let told = self.settings.try_send(news).is_ok();
         self.wake.notify_one();
         told
     }
 }
 
+/// What changes while the exporter runs.
+#[derive(Debug)]
+enum News {
+    Device(DeviceSettings),
+    Route(Box<ReadyRoute>),
+}
+
 /// What reaches the thread beside records.
 struct Told {
     finish: Receiver<Instant>,
-    settings: Receiver<DeviceSettings>,
+    settings: Receiver<News>,
 }
 
 enum Sink {
@@ -435,10 +456,12 @@ impl Exporter {
     }
 
     fn hear_settings(&mut self) {
-        while let Ok(settings) = self.told.settings.try_recv() {
+        while let Ok(news) = self.told.settings.try_recv() {
             for sink in &mut self.sinks {
-                if let Sink::Kflow(output) = sink {
-                    output.apply(&settings);
+                let Sink::Kflow(output) = sink else { continue };
+                match &news {
+                    News::Device(settings) => output.apply(settings),
+                    News::Route(route) => output.redirect(route),
                 }
             }
         }

@@ -38,7 +38,9 @@ pub use batch::Batch;
 pub use device::{DeviceApi, DeviceError, Identity, MAX_ANSWER_BYTES, Selection, SetupError};
 pub use exporter::{ExporterControl, ExporterHandle, Output, StartError, start};
 pub use feed::{Feed, Intake, Observer, Pace, channel};
-pub use flow::{Body, DeviceSettings, KflowConfig, Pipeline, QueueLimits, Timing, decodable};
+pub use flow::{
+    Body, DeviceSettings, KflowConfig, Pipeline, QueueLimits, Route, Timing, decodable, flow_limit,
+};
 pub use http::{Credentials, HttpConfig, HttpError, Proxy, Token, public_url};
 pub use interface::Interface;
 pub use ipfix::{IpfixConfig, Transport};

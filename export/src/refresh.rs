@@ -103,7 +103,7 @@ impl Refresh {
 /// with the request that is under way.
 #[derive(Debug)]
 pub struct DeviceWatch {
-    stop: Option<Sender<()>>,
+    api: Option<Sender<(HttpConfig, Url)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -127,15 +127,20 @@ impl DeviceWatch {
     /// The thread cannot be started.
     pub fn every(
         interval: Duration,
-        http: HttpConfig,
-        api_url: Url,
+        mut http: HttpConfig,
+        mut api_url: Url,
         device: Device,
         mut changed: impl FnMut(&Device, &[DeviceChange]) + Send + 'static,
     ) -> io::Result<Self> {
-        let (stop, stopped) = channel();
+        let (api, new_api) = channel();
         let body = move || {
             let mut refresh = Refresh { device, failures: 0 };
-            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            loop {
+                match new_api.recv_timeout(interval) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                    Ok(new) => (http, api_url) = new,
+                }
                 // A client of its own each time: none has to live for 20 minutes.
                 let api = DeviceApi::new(&http, api_url.clone(), &Timing::default());
                 let answer = api.and_then(|api| api.by_id(refresh.device.id));
@@ -147,13 +152,21 @@ impl DeviceWatch {
             }
         };
         let thread = std::thread::Builder::new().name("device".into()).spawn(body)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { api: Some(api), thread: Some(thread) })
+    }
+
+    /// Asks this API from now on, and at once.
+    pub fn redirect(&self, http: HttpConfig, api_url: Url) {
+        if let Some(api) = &self.api {
+            // The thread ends with this value alone.
+            let _ = api.send((http, api_url));
+        }
     }
 }
 
 impl Drop for DeviceWatch {
     fn drop(&mut self) {
-        self.stop.take();
+        self.api.take();
         // A request that hangs must not hold up the end.
         if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
             let _ = thread.join();

@@ -13,8 +13,9 @@ pub(crate) mod state {
     pub(crate) const IN_USE: u64 = 1 << 0;
     /// A packet of the direction was seen; shift by the way.
     pub(crate) const SEEN: u64 = 1 << 1;
-    /// The direction's records are exported; shift by the way.
-    pub(crate) const EXPORT: u64 = 1 << 3;
+    /// What is pending was counted under a sampling rate of the one or the other kind: it changes
+    /// with the rate.
+    pub(crate) const RATE: u64 = 1 << 3;
     /// The direction sent FIN; shift by the way.
     pub(crate) const FIN: u64 = 1 << 5;
     /// FIN in both directions or RST in either: due at the next tick, then removed.
@@ -70,10 +71,9 @@ pub(crate) struct Cold {
 const _: () = assert!(size_of::<Cold>() == 64);
 
 impl Hot {
-    pub(crate) fn new(key: &Key, export: [bool; 2], last: u16, due: u16) -> Self {
-        let exports =
-            Way::BOTH.map(|way| if export[way.index()] { state::EXPORT << way.index() } else { 0 });
-        let tail = key.tail & !STATE_MASK | state::IN_USE | exports[0] | exports[1];
+    /// `rate` is [`state::RATE`] or 0.
+    pub(crate) fn new(key: &Key, rate: u64, last: u16, due: u16) -> Self {
+        let tail = key.tail & !STATE_MASK | state::IN_USE | rate;
         Self { addresses: key.addresses, tail, last, due, ..Self::default() }
     }
 
@@ -112,12 +112,10 @@ impl Hot {
         self.tail &= !bits;
     }
 
-    /// Exports these directions from now on.
-    pub(crate) fn set_export(&mut self, export: [bool; 2]) {
-        self.clear(state::EXPORT | state::EXPORT << 1);
-        for way in Way::BOTH {
-            self.set(if export[way.index()] { state::EXPORT << way.index() } else { 0 });
-        }
+    /// Whether its counters were begun under the rate of this kind.
+    #[inline(always)]
+    pub(crate) fn is_counted_under(&self, rate: u64) -> bool {
+        (self.tail ^ rate) & state::RATE == 0
     }
 
     /// Anything counted since the last record.

@@ -54,7 +54,9 @@ impl FlowTable {
             self.owed = (self.owed + visits).min(entries);
             self.hand_ns += visits * TICK_NS / entries;
         }
-        for _ in 0..self.owed.min(MOST_VISITS) {
+        let visits = self.owed.min(MOST_VISITS);
+        self.settle(visits as usize, now, sink);
+        for _ in 0..visits {
             self.owed -= 1;
             if self.hand >= self.store.hot.len() {
                 self.hand = 0;
@@ -67,6 +69,7 @@ impl FlowTable {
     /// Visits every conversation. For replay: call at each tick, every 2 s of packet time from the
     /// first frame on, before the packets that follow it.
     pub fn tick(&mut self, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
+        self.settle(usize::MAX, now, sink);
         if self.is_empty() {
             // Nothing to visit, and what follows starts at the front again.
             self.store.reset();
@@ -232,6 +235,7 @@ impl FlowTable {
         &mut self,
         entry: usize,
         way: Way,
+        export: [bool; 2],
         now: Moment,
         sink: &mut impl FnMut(Cut<'_>),
     ) {
@@ -246,7 +250,7 @@ impl FlowTable {
             if let Some(latency_us) = latency_us {
                 self.performance.latencies.application(latency_us);
             }
-            if !self.store.hot[entry].has(state::EXPORT << way.index()) {
+            if !export[way.index()] {
                 continue;
             }
             let (record, tcp) = self.take(entry, way, now, Ending::Open);
@@ -295,7 +299,7 @@ impl FlowTable {
             packets: u64::from(hot.packets[i]),
             bytes: u64::from(cold.byte_carries[i]) << 32 | u64::from(hot.bytes[i]),
             fragments: cold.fragments[i],
-            sample_rate: self.config.sampling.rate(),
+            sample_rate: self.rate_of(entry),
             app: self.apps.as_ref().and_then(|apps| apps.app(cold.app, key.protocol())),
             connection_id: self.performance.connection_id(&key),
             first_payload_us: cold

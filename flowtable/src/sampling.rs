@@ -1,6 +1,17 @@
 //! Which flows are exported: 1 of N directions, chosen by keyed hash (spec section 9).
+//!
+//! What a higher rate selects, every lower one selects too. When the rate changes, each packet is
+//! judged by the new one at once, and each record carries the one under which it was counted: what
+//! is pending of a conversation is cut before its next packet is counted, or when a hand that goes
+//! round once in two seconds comes by, whichever is first. So sums stay unbiased, and a change floods
+//! nobody.
 
+use crate::config::Moment;
+use crate::cut::Cut;
+use crate::entry::state;
 use crate::key::{Way, mix};
+use crate::table::FlowTable;
+use crate::tcp::Ending;
 
 /// 1:N flow sampling. The choice depends on the flow and the table's hash key alone, so it holds
 /// for the flow's whole life.
@@ -53,17 +64,81 @@ impl Sampling {
         if wanted { Decision::Track { export } } else { Decision::Ignore }
     }
 
-    /// Which directions of the conversation with this hash are exported.
-    pub(crate) fn exports(self, hash: u64) -> [bool; 2] {
-        Way::BOTH.map(|way| self.rate == 1 || self.selects(hash, way))
-    }
-
     /// True for one of `rate` values of the hash, independently for the two directions.
     #[inline(always)]
     fn selects(self, hash: u64, way: Way) -> bool {
         const SALT: [u64; 2] = [0x5851_f42d_4c95_7f2d, 0x1405_7b7e_f767_814f];
         let word = mix(hash ^ SALT[way.index()]);
         (u128::from(word) * u128::from(self.rate)) >> 64 == 0
+    }
+}
+
+/// A change of rate that has not reached every conversation yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Change {
+    /// N until the change.
+    old_rate: u32,
+    /// Kind of the rate in force: [`state::RATE`] or 0.
+    pub(crate) kind: u64,
+    /// Where the hand stands, and where it ends: what came later is counted under the new rate.
+    next: usize,
+    end: usize,
+}
+
+impl FlowTable {
+    /// Samples 1 of `rate` from now on, running conversations included (spec 4.6). What is pending
+    /// under the old rate is cut over the next two seconds of sweeps, or at the next tick. Looks at
+    /// every conversation only when the change before is not through yet.
+    pub fn set_sampling(
+        &mut self,
+        sampling: Sampling,
+        now: Moment,
+        sink: &mut impl FnMut(Cut<'_>),
+    ) {
+        if sampling == self.config.sampling {
+            return;
+        }
+        self.settle(usize::MAX, now, sink);
+        self.change = Change {
+            old_rate: self.config.sampling.rate(),
+            kind: self.change.kind ^ state::RATE,
+            next: 0,
+            end: self.store.hot.len(),
+        };
+        self.config.sampling = sampling;
+    }
+
+    /// Lets the hand of a change visit so many entries more.
+    pub(crate) fn settle(&mut self, most: usize, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
+        // Replay may have given entries out from the first again.
+        let end = self.change.end.min(self.store.hot.len());
+        let stop = end.min(self.change.next.saturating_add(most));
+        for entry in self.change.next..stop {
+            if self.store.is_used(entry)
+                && !self.store.hot[entry].is_counted_under(self.change.kind)
+            {
+                self.renew(entry, now, sink);
+            }
+        }
+        self.change.next = self.change.next.max(stop);
+    }
+
+    /// Cuts what an entry has pending under the old rate.
+    #[cold]
+    pub(crate) fn renew(&mut self, entry: usize, now: Moment, sink: &mut impl FnMut(Cut<'_>)) {
+        self.cut(entry, now, Ending::Open, sink);
+        let hot = &mut self.store.hot[entry];
+        hot.clear(state::RATE);
+        hot.set(self.change.kind);
+    }
+
+    /// N of 1:N under which an entry's pending packets were counted.
+    pub(crate) fn rate_of(&self, entry: usize) -> u32 {
+        if self.store.hot[entry].is_counted_under(self.change.kind) {
+            self.config.sampling.rate()
+        } else {
+            self.change.old_rate
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use decode::Packet;
 
 use crate::apps::{self, Apps, Wish};
-use crate::config::{Config, Moment};
+use crate::config::Config;
 use crate::cut::Cut;
 use crate::entry::{Cold, Hot, state};
 use crate::group::{GROUP, Group, Origin};
@@ -14,10 +14,9 @@ use crate::index::Index;
 use crate::key::{Key, Way, mix};
 use crate::latency::Latencies;
 use crate::performance::{self, Performance};
-use crate::sampling::{Decision, Sampling};
+use crate::sampling::{Change, Decision};
 use crate::stats::TableStats;
 use crate::store::Store;
-use crate::tcp::Ending;
 use crate::translate::Translations;
 
 const TCP: u8 = 6;
@@ -45,6 +44,8 @@ pub struct FlowTable {
     pub(crate) evict_at: usize,
     /// Entries of one tick, sorted before they are cut (replay only).
     pub(crate) due_now: Vec<(u64, u32)>,
+    /// The last change of the sampling rate.
+    pub(crate) change: Change,
     work: Box<[Work; GROUP]>,
 }
 
@@ -82,6 +83,7 @@ impl FlowTable {
             hand_ns: 0,
             evict_at: 0,
             due_now: Vec::new(),
+            change: Change::default(),
             work: Box::new([Work::default(); GROUP]),
         })
     }
@@ -118,7 +120,10 @@ impl FlowTable {
                 }
                 None => self.begin(&work, packet, origin, sink),
             };
-            self.count(entry, way, packet, origin.now.quarter());
+            if !self.store.hot[entry].is_counted_under(self.change.kind) {
+                self.renew(entry, origin.now, sink);
+            }
+            self.count(entry, &work, packet, origin.now.quarter());
             if packet.payload_len > 0 && !self.store.hot[entry].has(state::PAYLOAD << way.index()) {
                 self.first_payload(entry, way, packet, origin);
             }
@@ -151,33 +156,6 @@ impl FlowTable {
     /// From now on, directions are judged by this MAC; those that are known keep theirs.
     pub fn set_local_mac(&mut self, mac: Option<[u8; 6]>) {
         self.config.local_mac = mac;
-    }
-
-    /// Samples 1 of `rate` from now on, running conversations included. What is pending is cut
-    /// first, under the old rate (spec 4.6). Looks at every conversation.
-    pub fn set_sampling(
-        &mut self,
-        sampling: Sampling,
-        now: Moment,
-        sink: &mut impl FnMut(Cut<'_>),
-    ) {
-        if sampling == self.config.sampling {
-            return;
-        }
-        for entry in 0..self.store.hot.len() {
-            if self.store.is_used(entry) {
-                self.cut(entry, now, Ending::Open, sink);
-            }
-        }
-        self.config.sampling = sampling;
-        for entry in 0..self.store.hot.len() {
-            if !self.store.is_used(entry) {
-                continue;
-            }
-            let key = self.store.hot[entry].key();
-            let hash = self.store.hasher.hash(&key);
-            self.store.hot[entry].set_export(sampling.exports(hash));
-        }
     }
 
     /// Reports these addresses and ports as others from now on. Conversations under the names they
@@ -285,10 +263,10 @@ impl FlowTable {
             self.evict_one(origin.now, sink);
         }
         let quarter = origin.now.quarter();
-        let hot = Hot::new(&work.key, work.export, quarter, quarter.wrapping_add(skew(work.hash)));
+        let due = quarter.wrapping_add(skew(work.hash));
+        let mut hot = Hot::new(&work.key, self.change.kind, quarter, due);
         let mut cold = Cold { first_frame: origin.frame, first: work.way, ..Cold::default() };
         cold.begin(work.way, packet, self.config.local_mac);
-        let mut hot = hot;
         if let Some(apps) = &self.apps
             && matches!(packet.protocol, TCP | UDP)
         {
@@ -301,11 +279,11 @@ impl FlowTable {
     }
 
     #[inline(always)]
-    fn count(&mut self, entry: usize, way: Way, packet: &Packet, quarter: u16) {
-        let i = way.index();
+    fn count(&mut self, entry: usize, work: &Work, packet: &Packet, quarter: u16) {
+        let (way, i) = (work.way, work.way.index());
         let hot = &mut self.store.hot.as_mut_slice()[entry];
         hot.last = quarter;
-        if !hot.has(state::EXPORT << i) {
+        if !work.export[i] {
             // Its records are left out, but the conversation is not one-sided.
             hot.set(state::SEEN << i);
             self.stats.packets_unsampled += u64::from(packet.packets);
@@ -372,7 +350,7 @@ impl FlowTable {
         if wish == Wish::Enough {
             self.store.hot[entry].clear(state::APP);
         }
-        self.report(entry, work.way, origin.now, sink);
+        self.report(entry, work.way, work.export, origin.now, sink);
     }
 
     /// A SYN that opens a connection on the ports of one that has closed, or that must have ended

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{Config, DEV_EMAIL, DEV_TOKEN};
+use crate::generate;
 
 /// Environment variable with the token.
 const TOKEN_VARIABLE: &str = "KHUB_TOKEN";
@@ -21,10 +22,17 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 /// # Errors
 /// Credentials are missing, or the token file cannot be used.
 pub fn config() -> anyhow::Result<Config> {
-    settings(&command().get_matches(), std::env::var_os(TOKEN_VARIABLE))
+    let matches = command().get_matches();
+    if let Some(what) = matches.get_one::<String>("generate") {
+        let text = generate::text(what, command())?;
+        // A closed pipe behind it is nobody's error.
+        let _ = std::io::stdout().write_all(&text);
+        std::process::exit(0);
+    }
+    settings(&matches, std::env::var_os(TOKEN_VARIABLE))
 }
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let number = |name: &'static str, default: &'static str| {
         Arg::new(name).long(name).value_name("N").default_value(default)
     };
@@ -87,6 +95,7 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Do not print records as JSON lines"),
         )
+        .arg(Arg::new("generate").long("generate").value_name("WHAT").hide(true))
 }
 
 fn settings(matches: &ArgMatches, token_variable: Option<OsString>) -> anyhow::Result<Config> {

@@ -24,6 +24,7 @@ mod connection;
 mod counters;
 mod dimension;
 mod directory;
+mod generate;
 mod hub;
 mod pack;
 mod print;

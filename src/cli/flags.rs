@@ -1,8 +1,7 @@
 //! The one table of flags: parser, help, man page, completions, reference and the keys of the
 //! configuration file follow from it.
 //!
-//! A flag whose feature is not there yet is marked `planned()`: taking the mark away makes it work
-//! and shows it everywhere. `live()` marks those that SIGHUP changes in a running probe; before it
+//! `live()` marks those that SIGHUP changes in a running probe; before it
 //! is set, `probe/control` and those who follow its settings have to do what it promises.
 
 use Kind::{Count, List, Repeated, Switch, Value};
@@ -69,9 +68,6 @@ pub struct Flag {
     pub is_key: bool,
     /// When a change in the configuration file takes effect.
     pub change: Change,
-    /// False while what it asks for is not in this build: then it is parsed and checked like all
-    /// others, refused with a clear line, and not shown.
-    pub wired: bool,
     /// Accepted and never shown.
     pub hidden: bool,
 }
@@ -90,7 +86,6 @@ impl Flag {
             secret: Secret::No,
             is_key: true,
             change: Change::AtStart,
-            wired: true,
             hidden: false,
         }
     }
@@ -131,13 +126,6 @@ impl Flag {
         self
     }
 
-    /// Not in this build yet.
-    #[expect(dead_code, reason = "for the next flag that can be read before it can be done")]
-    const fn planned(mut self) -> Self {
-        self.wired = false;
-        self
-    }
-
     const fn hidden(mut self) -> Self {
         self.hidden = true;
         self
@@ -145,7 +133,7 @@ impl Flag {
 
     /// Whether help, man page, completions and reference show it.
     pub const fn is_shown(&self) -> bool {
-        self.wired && !self.hidden
+        !self.hidden
     }
 
     /// The help sentence with what holds otherwise.
@@ -173,9 +161,6 @@ impl Flag {
 pub fn flag(long: &str) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.long == long)
 }
-
-/// Values of wired flags that are not in this build, by how they begin.
-pub const PLANNED_VALUES: &[(&str, &str)] = &[("sample", "auto")];
 
 const CAPTURE: &str = "Capture";
 const FLOWS: &str = "Flows";
@@ -223,7 +208,11 @@ pub const FLAGS: &[Flag] = &[
 
     Flag::new(FLOWS, "max-flows", Value("N"),
         "Conversations held at once, all readers together").default("2000000"),
-    Flag::new(FLOWS, "sample", Value("N"), "Export 1 of N flows [default: the device's rate]").live(),
+    Flag::new(FLOWS, "sample", Value("N"),
+        "Export 1 of N flows; auto: as many as CPU and flow limit allow [default: the device's rate]")
+        .live(),
+    Flag::new(FLOWS, "cpu-budget", Value("PERCENT"),
+        "With --sample auto: most of a CPU that each reader may take").default("80").live(),
     Flag::new(FLOWS, "sample-secret", Value("TEXT"),
         "Probes with the same secret choose the same flows [default: random]")
         .secret(Secret::Whole),
@@ -276,17 +265,17 @@ pub const FLAGS: &[Flag] = &[
         .variables(&["KENTIK_TOKEN", "KENTIK_API_TOKEN"]).secret(Secret::Whole),
     Flag::new(BACKEND, "token-file", Value("FILE"),
         "File whose first line is the token, readable by its owner alone"),
-    Flag::new(BACKEND, "region", Value("REGION"), "Region of the account").default("US"),
+    Flag::new(BACKEND, "region", Value("REGION"), "Region of the account").default("US").live(),
     Flag::new(BACKEND, "api-url", Value("URL"), "Device API [default: by region]")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "flow-url", Value("URL"), "Flow intake [default: by region]")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "metrics-url", Value("URL"),
-        "Intake of the probe's own metrics [default: by region]").secret(Secret::UrlLogin),
+        "Intake of the probe's own metrics [default: by region]").secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "dns-url", Value("URL"), "Intake of DNS mode [default: by region]")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "proxy-url", Value("URL"), "HTTP proxy for all requests")
-        .secret(Secret::UrlLogin),
+        .secret(Secret::UrlLogin).live(),
     Flag::new(BACKEND, "ca-file", Value("FILE"),
         "Certificates (PEM) to trust besides those of the system"),
 

@@ -2,7 +2,7 @@
 
 use clap_complete::Shell;
 
-use super::flags::{FLAGS, Flag, Kind, Secret};
+use super::flags::{Change, FLAGS, Flag, Kind, Secret};
 use super::records;
 use super::{UsageError, shown_command};
 
@@ -111,13 +111,16 @@ fn row(flag: &Flag) -> String {
     }
     let mut meaning = flag.sentence().replace('|', "\\|");
     if matches!(flag.kind, Kind::List(_)) {
-        meaning.push_str(" May be repeated.");
+        meaning.push_str("; may be repeated");
     }
     if !flag.is_key {
-        meaning.push_str(" Not in the configuration file.");
+        meaning.push_str("; not in the configuration file");
+    }
+    if flag.change == Change::Live {
+        meaning.push_str("; SIGHUP changes it at once");
     }
     if flag.secret == Secret::Whole {
-        meaning.push_str(" Never shown.");
+        meaning.push_str("; never shown");
     }
     format!("| {spelling} | {meaning} |\n")
 }

@@ -82,22 +82,6 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Usage
     }
 }
 
-/// Refuses what this build cannot do.
-///
-/// # Errors
-/// Names the first such setting.
-pub fn refuse_unwired(settings: &Settings) -> Result<(), UsageError> {
-    if let Some(flag) = FLAGS.iter().find(|flag| !flag.wired && settings.has(flag.long)) {
-        return Err(UsageError(format!("--{} is not in this build", flag.long)));
-    }
-    for (flag, start) in flags::PLANNED_VALUES {
-        if let Some(value) = settings.all(flag).iter().find(|value| value.starts_with(start)) {
-            return Err(UsageError(format!("--{flag} {value} is not in this build")));
-        }
-    }
-    Ok(())
-}
-
 /// Takes the words, and gives each `--filter` its place: after the word `dns` it is that mode's.
 fn words_and_filters(
     matches: &mut ArgMatches,

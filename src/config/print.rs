@@ -18,9 +18,6 @@ pub fn print(settings: &Settings) -> Result<String, UsageError> {
     let mut group = "";
     for flag in FLAGS.iter().filter(|flag| flag.is_key && !flag.hidden) {
         let given = settings.get(flag.long);
-        if !flag.wired && given.is_none() {
-            continue;
-        }
         if flag.group != group {
             group = flag.group;
             text.push_str(&format!("\n# {group}\n"));

@@ -124,14 +124,24 @@ fn only_a_rate_that_was_given_does_not_follow_the_device() {
     assert!(sample("-i eth0").follows_device() && sample("-i eth0 --sample 0").follows_device());
     assert_eq!(sample("-i eth0 --sample 1"), Sample::Every(NonZeroU32::MIN));
     assert!(!sample("-i eth0 --sample 1").follows_device());
-    assert_eq!(sample("-i eth0 --sample auto"), Sample::Auto);
+    assert_eq!(sample("-i eth0 --sample auto"), Sample::Auto { cpu_percent: 80 });
+    let budget = sample("-i eth0 --sample auto --cpu-budget 25");
+    assert_eq!(budget, Sample::Auto { cpu_percent: 25 });
+    assert!(!budget.follows_device() && budget.at_start(Some(7)) == 1);
 }
 
 #[test]
 fn wrong_values_are_refused_in_one_line_that_names_the_flag() {
     for (line, expected) in [
-        ("-i eth0 --sample 42949673", "--sample: expected a whole number from 0 to 42949672"),
+        (
+            "-i eth0 --sample 42949673",
+            "--sample: expected auto or a whole number from 0 to 42949672",
+        ),
         ("-i eth0 --sample=-1", "'-1' for --sample"),
+        ("-i eth0 --sample automatic", "'automatic' for --sample: expected auto or a whole number"),
+        ("-i eth0 --cpu-budget 50", "--cpu-budget has no meaning without --sample auto"),
+        ("-i eth0 --sample auto --cpu-budget 101", "--cpu-budget: expected a whole number from 1"),
+        ("--read x.pcap --sample auto", "--sample auto has no meaning with --read"),
         ("-i eth0 --snaplen=-5", "'-5' for --snaplen"),
         ("-i eth0 --fanout-group 65536", "--fanout-group: expected a whole number from 0 to 65535"),
         ("-i eth0 --fanout-mode rr", "--fanout-mode: invalid fanout mode"),
@@ -473,6 +483,9 @@ fn a_reload_tells_what_changes_now_and_what_waits() {
     let changes = reload.again().unwrap();
     assert_eq!((&changes.live[..], &changes.at_start[..]), (&["verbose"][..], &["snaplen"][..]));
     assert_eq!(changes.config.verbose, 2);
+    // Not in force before it is accepted.
+    assert_eq!(reload.again().unwrap().live, ["verbose"]);
+    reload.accept(&changes);
     // In force now, or still waiting.
     let changes = reload.again().unwrap();
     assert_eq!((&changes.live[..], &changes.at_start[..]), (&[][..], &["snaplen"][..]));

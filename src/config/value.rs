@@ -8,6 +8,9 @@ use crate::cli::{Settings, UsageError};
 /// Largest `--sample`: the wire carries the rate times 100 in 32 bits (spec 4.5).
 const MAX_SAMPLE: u64 = 42_949_672;
 
+/// `--cpu-budget` when it is not given.
+const DEFAULT_CPU_PERCENT: u8 = 80;
+
 /// `--sample`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
@@ -18,7 +21,10 @@ pub enum Sample {
     /// 1 of N, whatever the device says.
     Every(NonZeroU32),
     /// Chosen by load.
-    Auto,
+    Auto {
+        /// Percent of a CPU that each reader may take.
+        cpu_percent: u8,
+    },
 }
 
 impl Sample {
@@ -27,21 +33,40 @@ impl Sample {
         matches!(self, Self::Device | Self::All)
     }
 
+    /// The CPU budget of [`Self::Auto`].
+    pub fn cpu_percent(self) -> Option<u8> {
+        match self {
+            Self::Auto { cpu_percent } => Some(cpu_percent),
+            _ => None,
+        }
+    }
+
     /// N of 1:N at the start, with the device's own rate at hand (spec 4.5).
     pub fn at_start(self, device_rate: Option<u32>) -> u32 {
         match self {
             Self::Device => device_rate.unwrap_or(1).max(1),
-            Self::All | Self::Auto => 1,
+            Self::All | Self::Auto { .. } => 1,
             Self::Every(n) => n.get(),
         }
     }
 }
 
 pub(super) fn sample(settings: &Settings) -> Result<Sample, UsageError> {
+    let cpu_percent = number(settings, "cpu-budget", 1, 100)?.map(|n| n as u8);
     if settings.one("sample") == Some("auto") {
-        return Ok(Sample::Auto);
+        if settings.has("read") {
+            let text = "--sample auto has no meaning with --read: a file waits; give a number";
+            return Err(UsageError(text.to_owned()));
+        }
+        return Ok(Sample::Auto { cpu_percent: cpu_percent.unwrap_or(DEFAULT_CPU_PERCENT) });
     }
-    let Some(n) = number(settings, "sample", 0, MAX_SAMPLE)? else { return Ok(Sample::Device) };
+    if cpu_percent.is_some() {
+        return Err(UsageError("--cpu-budget has no meaning without --sample auto".to_owned()));
+    }
+    let n = number(settings, "sample", 0, MAX_SAMPLE);
+    let n =
+        n.map_err(|UsageError(text)| UsageError(text.replace("expected a", "expected auto or a")));
+    let Some(n) = n? else { return Ok(Sample::Device) };
     Ok(NonZeroU32::new(n as u32).map_or(Sample::All, Sample::Every))
 }
 

@@ -1,7 +1,7 @@
 //! The system calls that a running probe makes; all others are refused with EPERM.
 //!
-//! The list was made by watching live capture, replay, the status server, TLS, name look-ups,
-//! journald and the end with strace; docs/privileges.md tells how. Two programs: the
+//! tests/syscalls.rs watches with strace that nothing of what a probe does is refused;
+//! docs/privileges.md tells over what. Two programs: the
 //! first turns clone3 away as unknown, whose flags lie in memory where no filter looks, so that the
 //! C library takes clone; the second is the list, in which clone may only make threads.
 

@@ -17,6 +17,7 @@ use super::control::{self, Control};
 use super::online::{self, Open};
 use super::progress::Progress;
 use super::replay::{ReplayError, Tape};
+use super::routes::{Routes, Sender};
 use super::selection::Selection;
 use super::{DELIVER_WITHIN, STOP_WITHIN, describe, losses, report, setup};
 use crate::config::{Backend, Config, Live, Replay, Source};
@@ -108,9 +109,11 @@ fn online<C: Collect + Send + 'static>(
     }
     let status = setup::status(status_socket, status);
     let device = control::watch_device(config, Some(&connected), &settings, None);
-    let follow = || control.poll(&settings);
+    let sender = Sender::Posts(posts.control(), job.endpoint);
+    let mut routes = Routes::new(Some(&connected), sender, device);
+    let follow = || control.poll(&settings, &mut routes);
     let result = online::watch(threads, &mut interfaces, &status, stop, follow);
-    drop(device);
+    drop(routes);
     report(&posts.finish_unless(STOP_WITHIN, || false, STOP_WITHIN));
     let total = status.total();
     debug!("{}; {:?}", total.frames, total.mode);
@@ -160,9 +163,11 @@ fn offline<C: Collect + Send + 'static>(
     };
     let thread = std::thread::Builder::new().name("replay".to_owned()).spawn(body);
     let thread = thread.context("Error: cannot start a reader")?;
+    let sender = Sender::Posts(posts.control(), job.endpoint);
+    let mut routes = Routes::new(Some(&connected), sender, None);
     let mut since: Option<Instant> = None;
     while !thread.is_finished() {
-        control.poll(&settings);
+        control.poll(&settings, &mut routes);
         // A dead backend holds the reader up: then the sender goes first, which sets it free.
         if stop.load(Ordering::Relaxed)
             && since.get_or_insert_with(Instant::now).elapsed() > END_WITHIN

@@ -11,9 +11,11 @@ use signal_hook::flag;
 use tracing::{info, warn};
 
 use super::backend::Connected;
+use super::routes::Routes;
 use super::settings::{LiveSettings, Values};
-use crate::config::{Config, Reload, Source};
+use crate::config::{self, Config, Reload, Sample, Source};
 use crate::log;
+use crate::status::RateReason;
 
 /// Waits for SIGHUP.
 pub(super) struct Control {
@@ -33,7 +35,7 @@ impl Control {
     }
 
     /// Reads the configuration again if SIGHUP asked for it. Call it now and then.
-    pub(super) fn poll(&mut self, live: &LiveSettings) {
+    pub(super) fn poll(&mut self, live: &LiveSettings, routes: &mut Routes) {
         if !self.hangup.swap(false, Ordering::Relaxed) {
             return;
         }
@@ -53,6 +55,14 @@ impl Control {
             warn!("reload: {error}; everything stays as it is");
             return;
         }
+        if let Some(backend) = &changes.config.backend
+            && changes.live.iter().any(|flag| config::is_route(flag))
+            && let Err(error) = routes.redirect(backend)
+        {
+            warn!("reload: {error}; everything stays as it is");
+            return;
+        }
+        self.reload.accept(&changes);
         if changes.live.is_empty() {
             info!("reload: nothing changes now");
             return;
@@ -68,20 +78,35 @@ fn apply(config: &Config, changed: &[&str], live: &LiveSettings) {
         for name in changed {
             match *name {
                 "verbose" => log::set_verbosity(config.verbose),
-                "sample" => {
-                    let device = values.device.as_deref().map(export::device_rate);
-                    values.rate = config.sample.at_start(device);
-                    values.follows_device = config.sample.follows_device();
-                }
+                "sample" | "cpu-budget" => sample(config.sample, values),
                 "filter" => values.filter = filter(config),
                 "translate" => values.translations = Arc::new(config.translations.clone()),
-                "region" | "api-url" | "flow-url" | "metrics-url" | "dns-url" => {
-                    values.urls = config.backend.as_ref().map(|backend| backend.urls.clone());
-                }
                 _ => {}
             }
         }
     });
+}
+
+/// Another `--sample`. One that is chosen by load goes on from the rate in force.
+fn sample(sample: Sample, values: &mut Values) {
+    let device = values.device.as_deref().map(export::device_rate);
+    let was_auto = values.auto_cpu_percent.is_some();
+    values.auto_cpu_percent = sample.cpu_percent();
+    values.follows_device = sample.follows_device();
+    if values.auto_cpu_percent.is_none() {
+        values.rate = sample.at_start(device);
+        values.reason = reason(sample);
+    } else if !was_auto {
+        values.reason = RateReason::Start;
+    }
+}
+
+fn reason(sample: Sample) -> RateReason {
+    match sample {
+        Sample::Device => RateReason::Device,
+        Sample::All | Sample::Every(_) => RateReason::Given,
+        Sample::Auto { .. } => RateReason::Start,
+    }
 }
 
 /// The live settings at the start.
@@ -92,10 +117,11 @@ pub(super) fn live_settings(
 ) -> Arc<LiveSettings> {
     LiveSettings::new(Values {
         rate,
+        reason: reason(config.sample),
+        auto_cpu_percent: config.sample.cpu_percent(),
         follows_device: config.sample.follows_device(),
         filter: filter(config),
         translations: Arc::new(config.translations.clone()),
-        urls: config.backend.as_ref().map(|backend| backend.urls.clone()),
         device: connected.map(|connected| Arc::new(connected.device.clone())),
     })
 }
@@ -146,7 +172,7 @@ fn device_changed(device: &Device, changes: &[DeviceChange], live: &LiveSettings
         values.device = Some(Arc::new(device.clone()));
         for change in changes {
             if let (DeviceChange::Rate { new, .. }, true) = (change, values.follows_device) {
-                values.rate = *new;
+                (values.rate, values.reason) = (*new, RateReason::Device);
             }
         }
     });
@@ -155,15 +181,15 @@ fn device_changed(device: &Device, changes: &[DeviceChange], live: &LiveSettings
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sample;
 
     fn settings(sample: Sample) -> Arc<LiveSettings> {
         LiveSettings::new(Values {
             rate: sample.at_start(Some(4)),
+            reason: reason(sample),
+            auto_cpu_percent: sample.cpu_percent(),
             follows_device: sample.follows_device(),
             filter: None,
             translations: Arc::default(),
-            urls: None,
             device: None,
         })
     }
@@ -171,7 +197,9 @@ mod tests {
     #[test]
     fn a_new_rate_of_the_device_counts_unless_a_rate_was_given() {
         let every = Sample::Every(std::num::NonZeroU32::new(16).unwrap());
-        for (sample, start, after) in [(Sample::Device, 4, 8), (Sample::All, 1, 8), (every, 16, 16)]
+        let auto = Sample::Auto { cpu_percent: 80 };
+        for (sample, start, after) in
+            [(Sample::Device, 4, 8), (Sample::All, 1, 8), (every, 16, 16), (auto, 1, 1)]
         {
             let live = settings(sample);
             assert_eq!(live.values().rate, start);

@@ -206,13 +206,16 @@ struct Watch<'a> {
     last: RingStats,
     warned_drops: u64,
     losses: Losses,
+    /// Somebody was reading when counters were offered.
+    owes_counters: bool,
 }
 
 impl<'a> Watch<'a> {
     fn new(place: &'a ReaderStatus, now: Moment) -> Self {
         let (read, last) = (Instant::now(), RingStats::default());
         let losses = Losses { drops: 0, looked_ns: now.wall_ns };
-        Self { place, down: false, read, warned: None, last, warned_drops: 0, losses }
+        let (warned, owes_counters) = (None, false);
+        Self { place, down: false, read, warned, last, warned_drops: 0, losses, owes_counters }
     }
 
     fn down(&mut self, error: &std::io::Error) {
@@ -236,12 +239,15 @@ impl<'a> Watch<'a> {
         clock: &Clock,
     ) -> Result<(), LiveError> {
         if self.read.elapsed() < STATISTICS {
+            if self.owes_counters {
+                self.owes_counters = !self.place.offer(|| reader.counters(self.last));
+            }
             return Ok(());
         }
         self.read = Instant::now();
         self.last = self.losses.look(source, reader, clock)?;
         let last = self.last;
-        self.place.offer(|| reader.counters(last));
+        self.owes_counters = !self.place.offer(|| reader.counters(last));
         reader.set_local_mac(self.place.local_mac());
         let quiet = self.warned.is_none_or(|warned| warned.elapsed() >= WARNING);
         if last.drops > self.warned_drops && quiet {

@@ -1,19 +1,23 @@
 //! The probe wired together: sources, reader threads, exporter thread, and an orderly end.
 
 mod apps;
+mod auto;
 mod backend;
 mod collect;
 mod consume;
 mod control;
 mod describe;
+mod governor;
 mod live;
 mod memory;
 mod offline;
 mod online;
+
 mod place;
 mod progress;
 mod reader;
 mod replay;
+mod routes;
 mod selection;
 mod settings;
 mod setup;

@@ -13,12 +13,13 @@ use tracing::{debug, warn};
 use super::control::{self, Control};
 use super::reader::Reader;
 use super::replay::{self, Player, ReplayError, Tape};
+use super::routes::{Routes, Sender};
 use super::selection::Selection;
 use super::setup::{Outputs, TableSettings};
 use super::{DELIVER_WITHIN, STOP_WITHIN, describe, losses, place, report, setup, share};
 use crate::config::{Config, Replay};
 use crate::privileges::Privileges;
-use crate::status::{ReaderStatus, Status};
+use crate::status::{ReaderStatus, SamplingStatus, Status};
 
 /// What readers get after a signal to end by themselves.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -65,6 +66,9 @@ pub(super) fn run(
     let mut status = Status::new(exporter.stats(), top);
     let source = replay.path.display().to_string();
     status.readers = (0..count).map(|index| ReaderStatus::new(&source, index)).collect();
+    let shown = Arc::new(SamplingStatus::new(sample, settings.values().reason));
+    status.sampling = Some(Arc::clone(&shown));
+    let mut follower = settings.follow();
     let status = setup::status(status_socket, status);
     let screen = setup::show(screen, &status, stop)?;
     let (path, snap_bytes) = (replay.path.clone(), replay.snap_bytes as usize);
@@ -72,9 +76,14 @@ pub(super) fn run(
     let job = Job { tape, places: status.readers.clone(), stop: Arc::clone(stop) };
     let thread = std::thread::Builder::new().name("replay".to_owned());
     let thread = thread.spawn(move || job.run(readers)).context("Error: cannot start a reader")?;
+    let sender = Sender::Exporter(exporter.control());
+    let mut routes = Routes::new(connected.as_ref(), sender, None);
     let closed = || status.exporter.all_closed();
     let finished = || {
-        control.poll(&settings);
+        control.poll(&settings, &mut routes);
+        if let Some(values) = follower.poll() {
+            shown.show(values.rate, values.reason);
+        }
         thread.is_finished()
     };
     let summary = wait_and_finish(exporter, finished, closed, stop);

@@ -16,13 +16,15 @@ use tracing::{debug, info, warn};
 
 use super::consume::Consume;
 use super::control::{self, Control};
+use super::governor::Governor;
 use super::live::LiveError;
 use super::reader::Reader;
+use super::routes::{Routes, Sender};
 use super::setup::{Outputs, TableSettings};
 use super::{STOP_WITHIN, describe, live, place, report, setup};
 use crate::config::{Config, Live};
 use crate::privileges::Privileges;
-use crate::status::{ReaderStatus, Status};
+use crate::status::{ReaderStatus, SamplingStatus, Status};
 
 /// How often MACs are read again (spec CAP-5).
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -92,13 +94,25 @@ pub(super) fn run(
         }
         interfaces.push(interface);
     }
+    let shown = Arc::new(SamplingStatus::new(sample, settings.values().reason));
+    status.sampling = Some(Arc::clone(&shown));
     let status = setup::status(status_socket, status);
     let screen = setup::show(screen, &status, stop)?;
     let device =
         control::watch_device(config, connected.as_ref(), &settings, Some(exporter.control()));
-    let follow = || control.poll(&settings);
+    let sender = Sender::Exporter(exporter.control());
+    let mut routes = Routes::new(connected.as_ref(), sender, device);
+    let mut governor = Governor::new(Arc::clone(&status));
+    let mut follower = settings.follow();
+    let follow = || {
+        control.poll(&settings, &mut routes);
+        governor.poll(&settings);
+        if let Some(values) = follower.poll() {
+            shown.show(values.rate, values.reason);
+        }
+    };
     let result = watch(threads, &mut interfaces, &status, stop, follow);
-    drop((device, screen));
+    drop((routes, screen));
     let summary = exporter.finish(STOP_WITHIN);
     report(&summary);
     let total = status.total();
@@ -190,6 +204,7 @@ pub(super) fn spawn(
     let name = format!("{}/{}", place.source, place.index);
     let body = move || {
         place::pin(&cpus, place.index);
+        place.is_this_thread();
         live::run(&mut source, &mut reader, &place, &stop)
     };
     std::thread::Builder::new().name(name).spawn(body).context("Error: cannot start a reader")

@@ -5,8 +5,8 @@
 //! it has time, a reader once a block: that is one load of a number that hardly ever changes, so
 //! the line stays in the cache; only after a change is a lock taken, once per change and follower.
 //!
-//! A reader that learns of a new sampling rate first counts its group and cuts the pending records,
-//! which carry the old rate, and then sets the new one (spec 4.6).
+//! A reader that learns of a new sampling rate tells its table, which sees to it that each record
+//! carries the rate under which it was counted (spec 4.6).
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -14,19 +14,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flowtable::Translations;
 
+use crate::status::RateReason;
+
 /// Everything that may change, as of one time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
     /// N of 1:N flow sampling.
     pub rate: u32,
+    /// Why it is that.
+    pub reason: RateReason,
+    /// With `--sample auto`: percent of a CPU that each reader may take.
+    pub auto_cpu_percent: Option<u8>,
     /// Whether `rate` follows the device.
     pub follows_device: bool,
     /// Capture filter, pcap-filter(7).
     pub filter: Option<String>,
     /// Addresses and ports to be reported as others.
     pub translations: Arc<Translations>,
-    /// Where requests go; `None` without a backend.
-    pub urls: Option<export::Urls>,
     /// The device as last seen: flow limit and columns.
     pub device: Option<Arc<export::Device>>,
 }
@@ -100,10 +104,11 @@ mod tests {
     fn values(rate: u32) -> Values {
         Values {
             rate,
+            reason: RateReason::Given,
+            auto_cpu_percent: None,
             follows_device: true,
             filter: None,
             translations: Arc::default(),
-            urls: None,
             device: None,
         }
     }

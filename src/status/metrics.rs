@@ -124,6 +124,20 @@ pub fn page(status: &Status) -> String {
             page.line(name, labels, value(counters));
         }
     }
+    page.head("reader_cpu_seconds_total", "counter", "CPU time of the reader's thread");
+    for (reader, (labels, _)) in status.readers.iter().zip(&readers) {
+        let cpu = reader.cpu_time().unwrap_or_default();
+        page.line("reader_cpu_seconds_total", labels, cpu.as_secs_f64());
+    }
+    if let Some(sampling) = &status.sampling {
+        page.head("sample_rate", "gauge", "N of 1:N flow sampling");
+        page.line("sample_rate", "", sampling.rate());
+        page.head("sample_rate_changes_total", "counter", "Changes of that rate, by reason");
+        for (reason, count) in sampling.changes() {
+            let labels = format!("reason=\"{}\"", reason.name());
+            page.line("sample_rate_changes_total", &labels, count);
+        }
+    }
     page.head("uncounted_frames_total", "counter", "Frames that make no packet, by reason");
     for (labels, counters) in &readers {
         for (what, name, count) in counters.frames.uncounted() {

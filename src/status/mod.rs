@@ -7,19 +7,23 @@ mod latency;
 mod metrics;
 mod modes;
 mod page;
+mod sampling;
 mod server;
 mod top;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI32, AtomicU64};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use capture::RingStats;
 use flowtable::{Latencies, TableStats};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::gettid;
 
 pub use frames::FrameStats;
 pub use modes::ModeCounters;
+pub use sampling::{RateReason, SamplingStatus};
 pub use server::start as serve;
 pub use top::Top;
 
@@ -36,6 +40,8 @@ pub struct Status {
     pub mode: Option<&'static str>,
     /// Heavy conversations, where somebody may ask for them.
     pub top: Option<Arc<Top>>,
+    /// The sampling rate, in flow mode.
+    pub sampling: Option<Arc<SamplingStatus>>,
 }
 
 /// Where one reader leaves its counters.
@@ -48,6 +54,8 @@ pub struct ReaderStatus {
     counters: Mutex<Counters>,
     /// MAC of the interface in the low 48 bits; 0 for none.
     mac: AtomicU64,
+    /// The thread that reads; 0 for none yet.
+    thread: AtomicI32,
 }
 
 /// Counters of one reader at one time.
@@ -69,7 +77,25 @@ impl ReaderStatus {
     /// A place for reader `index` of `source`.
     pub fn new(source: &str, index: usize) -> Arc<Self> {
         let (source, counters) = (source.to_owned(), Mutex::default());
-        Arc::new(Self { source, index, counters, mac: AtomicU64::new(0) })
+        let (mac, thread) = (AtomicU64::new(0), AtomicI32::new(0));
+        Arc::new(Self { source, index, counters, mac, thread })
+    }
+
+    /// Says that this thread is the reader.
+    pub fn is_this_thread(&self) {
+        self.thread.store(gettid().as_raw(), Relaxed);
+    }
+
+    /// CPU time of the reader's thread so far; `None` before it runs and when it has ended.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let thread = self.thread.load(Relaxed);
+        if thread == 0 {
+            return None;
+        }
+        // A thread's clock by its number, as pthread_getcpuclockid(3) makes it (linux,
+        // include/linux/posix-timers_types.h: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED).
+        let clock = ClockId::from_raw(!thread << 3 | 6);
+        clock_gettime(clock).ok().map(Duration::from)
     }
 
     /// The interface's MAC, as last looked at.
@@ -84,11 +110,11 @@ impl ReaderStatus {
         self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Relaxed);
     }
 
-    /// Leaves new counters, unless somebody is reading just now.
-    pub fn offer(&self, counters: impl FnOnce() -> Counters) {
-        if let Ok(mut place) = self.counters.try_lock() {
-            *place = counters();
-        }
+    /// Leaves new counters, unless somebody is reading just now; then it is false.
+    pub fn offer(&self, counters: impl FnOnce() -> Counters) -> bool {
+        let Ok(mut place) = self.counters.try_lock() else { return false };
+        *place = counters();
+        true
     }
 
     /// Leaves the last counters, waiting for whoever reads.
@@ -105,7 +131,14 @@ impl ReaderStatus {
 impl Status {
     /// A status without readers yet.
     pub fn new(exporter: Arc<export::Stats>, top: Option<Arc<Top>>) -> Self {
-        Self { started: Instant::now(), readers: Vec::new(), exporter, mode: None, top }
+        Self {
+            started: Instant::now(),
+            readers: Vec::new(),
+            exporter,
+            mode: None,
+            top,
+            sampling: None,
+        }
     }
 
     /// Sums over all readers.

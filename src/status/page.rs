@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::latency::LatencyPage;
 use super::modes::ModePage;
-use super::{Counters, Status};
+use super::{Counters, ReaderStatus, SamplingStatus, Status};
 
 /// The whole page. The names of the first two members are a contract with existing monitors.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,8 @@ pub struct Page {
     build: Build,
     uptime_s: u64,
     readers: Vec<Reader>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampling: Option<Sampling>,
     table: Table,
     decoders: Decoders,
     latency_us: LatencyPage,
@@ -56,6 +58,16 @@ struct Reader {
     packets: u64,
     packets_unsampled: u64,
     conversations: u64,
+    /// CPU time of its thread, seconds.
+    cpu_s: f64,
+}
+
+/// 1:`rate`, and why.
+#[derive(Debug, Serialize)]
+struct Sampling {
+    rate: u32,
+    reason: &'static str,
+    changes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -186,8 +198,9 @@ impl Page {
             readers: status
                 .readers
                 .iter()
-                .map(|reader| Reader::new(&reader.source, reader.index, &reader.read()))
+                .map(|reader| Reader::new(reader, &reader.read()))
                 .collect(),
+            sampling: status.sampling.as_deref().map(Sampling::of),
             table: Table::new(&total),
             decoders: Decoders::new(&total),
             latency_us: LatencyPage::new(&total.latencies),
@@ -218,12 +231,12 @@ impl Rates {
 }
 
 impl Reader {
-    fn new(source: &str, reader: usize, counters: &Counters) -> Self {
+    fn new(reader: &ReaderStatus, counters: &Counters) -> Self {
         let Counters { ring, frames, table, .. } = counters;
         let uncounted = frames.uncounted().filter(|(_, _, count)| *count > 0);
         Self {
-            source: source.to_owned(),
-            reader,
+            source: reader.source.clone(),
+            reader: reader.index,
             received: ring.packets,
             dropped: ring.drops,
             freezes: ring.freezes,
@@ -234,7 +247,15 @@ impl Reader {
             packets: table.packets,
             packets_unsampled: table.packets_unsampled,
             conversations: table.conversations,
+            cpu_s: reader.cpu_time().unwrap_or_default().as_secs_f64(),
         }
+    }
+}
+
+impl Sampling {
+    fn of(status: &SamplingStatus) -> Self {
+        let changes = status.changes().map(|(_, count)| count).sum();
+        Self { rate: status.rate(), reason: status.reason().name(), changes }
     }
 }
 

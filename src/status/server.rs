@@ -2,13 +2,15 @@
 //! that touches no reader.
 //!
 //! Bounds: 64 connections at once, further ones wait in the kernel's queue; 5 s for a request, an
-//! answer or an idle connection (spec 16.1); request bodies are not read.
+//! answer or an idle connection (spec 16.1); request bodies are not read. `/v1/status` and `/metrics`
+//! are made at most a hundred times a second, whoever asks how often and however many readers there
+//! are; their counters change once a second.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -28,6 +30,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// A connection that goes on asking is closed after this time and may come back.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(600);
 
+/// A page is given again for so long.
+const FRESH: Duration = Duration::from_millis(10);
+
 type Answer = Response<Full<Bytes>>;
 
 /// Serves on a bound socket until the process ends.
@@ -46,7 +51,32 @@ pub fn start(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {
     std::thread::Builder::new().name("status".to_owned()).spawn(body).map(drop)
 }
 
+/// What is served.
+struct Pages {
+    status: Arc<Status>,
+    page: Kept,
+    metrics: Kept,
+}
+
+/// A page, and when it was made.
+#[derive(Default)]
+struct Kept(Mutex<Option<(Instant, Bytes)>>);
+
+impl Kept {
+    /// The page of a moment ago, or a new one.
+    fn get<E>(&self, make: impl FnOnce() -> Result<String, E>) -> Result<Bytes, E> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, page)) = kept.as_ref().filter(|(made, _)| made.elapsed() < FRESH) {
+            return Ok(page.clone());
+        }
+        let page = Bytes::from(make()?);
+        *kept = Some((Instant::now(), page.clone()));
+        Ok(page)
+    }
+}
+
 async fn serve(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {
+    let pages = Arc::new(Pages { status, page: Kept::default(), metrics: Kept::default() });
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
@@ -60,10 +90,10 @@ async fn serve(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {
                 continue;
             }
         };
-        let status = Arc::clone(&status);
+        let pages = Arc::clone(&pages);
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let answer = answer(&request, &status);
+                let answer = answer(&request, &pages);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
@@ -78,37 +108,44 @@ async fn serve(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {
     }
 }
 
-fn answer(request: &Request<Incoming>, status: &Status) -> Answer {
+fn answer(request: &Request<Incoming>, pages: &Pages) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n".into());
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
     match request.uri().path() {
-        "/v1/status" => match serde_json::to_string_pretty(&Page::new(status)) {
-            Ok(text) => content(StatusCode::OK, "application/json", text + "\n"),
+        "/v1/status" => match pages.page.get(|| page(&pages.status)) {
+            Ok(text) => content(StatusCode::OK, "application/json", text),
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
-        "/v1/top" => match status.snapshot().map(|snapshot| serde_json::to_string(&snapshot)) {
+        "/v1/top" => match pages.status.snapshot().map(|snapshot| serde_json::to_string(&snapshot))
+        {
             Some(Ok(text)) => content(StatusCode::OK, "application/json", text + "\n"),
             Some(Err(error)) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             None => plain(StatusCode::NOT_FOUND, "not collected\n".into()),
         },
         "/metrics" => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
-            content(StatusCode::OK, kind, metrics::page(status))
+            match pages.metrics.get(|| Ok::<_, Infallible>(metrics::page(&pages.status))) {
+                Ok(text) => content(StatusCode::OK, kind, text),
+            }
         }
         "/healthz" => plain(StatusCode::OK, "ok\n".into()),
         _ => plain(StatusCode::NOT_FOUND, "not found\n".into()),
     }
 }
 
+fn page(status: &Status) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&Page::new(status)).map(|text| text + "\n")
+}
+
 fn plain(code: StatusCode, text: String) -> Answer {
     content(code, "text/plain; charset=utf-8", text)
 }
 
-fn content(code: StatusCode, kind: &'static str, text: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
+fn content(code: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = code;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer

@@ -8,6 +8,7 @@ pub mod namespace;
 pub mod probe;
 pub mod recordings;
 pub mod tapes;
+pub mod tls;
 pub mod traffic;
 pub mod tshark;
 

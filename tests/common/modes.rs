@@ -1,4 +1,5 @@
 //! What the tests of DNS and RADIUS mode share.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::time::{Duration, Instant};
 

@@ -39,6 +39,11 @@ impl Reporter {
         Self { http, url, tags, interval, next, reports: JoinSet::new() }
     }
 
+    /// Reports to this URL from now on.
+    pub(crate) fn redirect(&mut self, http: Http, url: Url) {
+        (self.http, self.url) = (http, url);
+    }
+
     /// Starts a report when it is time. Must run inside the runtime.
     pub(crate) fn pump(&mut self, now: Instant, stats: &OutputStats) {
         while self.reports.try_join_next().is_some() {}

@@ -23,11 +23,11 @@ use tracing::{error, info};
 
 pub use backoff::Timing;
 pub use columns::decodable;
-pub use pipeline::{Body, DeviceSettings, Pipeline};
+pub use pipeline::{Body, DeviceSettings, Pipeline, flow_limit};
 pub use queue::QueueLimits;
 
 use crate::exporter::StartError;
-use crate::http::{Http, HttpConfig};
+use crate::http::{Http, HttpConfig, HttpError};
 use crate::spool::{Spool, SpoolConfig};
 use crate::stats::{Lost, OutputStats};
 pub(crate) use metrics::{Reporter, tags as metric_tags};
@@ -62,10 +62,40 @@ pub struct KflowConfig {
     pub spool: Option<SpoolConfig>,
 }
 
+/// Where records go from now on, for [`crate::ExporterControl::redirect`].
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Flow URL.
+    pub flow_url: Url,
+    /// Where own metrics are reported.
+    pub metrics_url: Url,
+    /// Credentials, proxy, version.
+    pub http: HttpConfig,
+    /// Limits and waits of the new connections.
+    pub timing: Timing,
+}
+
+/// A route whose clients have been made.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadyRoute {
+    http: Http,
+    flow: Url,
+    metrics: Url,
+}
+
+impl Route {
+    pub(crate) fn ready(self) -> Result<ReadyRoute, HttpError> {
+        let needs_tls = [&self.flow_url, &self.metrics_url].iter().any(|u| u.scheme() == "https");
+        let http = Http::new(&self.http, &self.timing, needs_tls)?;
+        Ok(ReadyRoute { http, flow: self.flow_url, metrics: self.metrics_url })
+    }
+}
+
 /// The kflow output, driven by the exporter's loop.
 pub(crate) struct KflowOutput {
     pipeline: Pipeline,
     settings: DeviceSettings,
+    device: Device,
     minute: Minute,
     sender: Sender,
     reporter: Option<Reporter>,
@@ -105,6 +135,7 @@ impl KflowOutput {
         Ok(Self {
             pipeline: Pipeline::new(device_id, &settings, config.keep_heavy, seed),
             settings,
+            device: config.device,
             minute: Minute::default(),
             sender: Sender::new(sender, Arc::clone(&stats)),
             reporter,
@@ -127,6 +158,15 @@ impl KflowOutput {
         );
         self.pipeline.apply(settings);
         self.settings = settings.clone();
+    }
+
+    /// Sends elsewhere from now on; nothing that waits is lost.
+    pub(crate) fn redirect(&mut self, route: &ReadyRoute) {
+        let ReadyRoute { http, flow, metrics } = route.clone();
+        if let Some(reporter) = &mut self.reporter {
+            reporter.redirect(http.clone(), metrics);
+        }
+        self.sender.redirect(http, with_sender_id(flow, &self.device));
     }
 
     /// Begins an interval that stands for `seconds`.

@@ -84,7 +84,7 @@ impl Pipeline {
     /// records give the same bodies.
     #[must_use]
     pub fn new(device_id: u32, settings: &DeviceSettings, keep_heavy: bool, seed: u64) -> Self {
-        let flow_limit = flow_limit(settings.max_flow_rate);
+        let flow_limit = told_limit(settings.max_flow_rate);
         let scheme = if keep_heavy { Scheme::KeepHeavy } else { Scheme::Uniform };
         Self {
             device_id,
@@ -101,7 +101,7 @@ impl Pipeline {
     /// Takes new settings: columns at once, the limit from the next dispatch on. Nothing that was
     /// offered is lost.
     pub fn apply(&mut self, settings: &DeviceSettings) {
-        self.flow_limit = flow_limit(settings.max_flow_rate);
+        self.flow_limit = told_limit(settings.max_flow_rate);
         self.columns = Columns::new(&settings.columns);
     }
 
@@ -183,18 +183,26 @@ impl Gzip {
     }
 }
 
-fn flow_limit(max_flow_rate: u64) -> usize {
-    let limit = match max_flow_rate {
-        0 => {
-            warn!("the device has no flow limit, using {DEFAULT_FLOW_LIMIT}/s");
-            DEFAULT_FLOW_LIMIT
-        }
-        limit if limit > MAX_FLOW_LIMIT => {
-            warn!("flow limit {limit}/s is beyond {MAX_FLOW_LIMIT}/s, using the latter");
-            MAX_FLOW_LIMIT
-        }
-        limit => limit,
-    };
+/// Records that a device may send a second, as they are limited.
+#[must_use]
+pub fn flow_limit(device: &kflow::api::Device) -> u64 {
+    limit_of(device.max_flow_rate)
+}
+
+fn limit_of(max_flow_rate: u64) -> u64 {
+    match max_flow_rate {
+        0 => DEFAULT_FLOW_LIMIT,
+        limit => limit.min(MAX_FLOW_LIMIT),
+    }
+}
+
+fn told_limit(max_flow_rate: u64) -> usize {
+    let limit = limit_of(max_flow_rate);
+    if max_flow_rate == 0 {
+        warn!("the device has no flow limit, using {limit}/s");
+    } else if limit < max_flow_rate {
+        warn!("flow limit {max_flow_rate}/s is beyond {limit}/s, using the latter");
+    }
     limit as usize
 }
 
@@ -223,9 +231,9 @@ mod tests {
 
     #[test]
     fn a_missing_flow_limit_is_4000_and_a_huge_one_is_bounded() {
-        assert_eq!(flow_limit(0), 4000);
-        assert_eq!(flow_limit(100), 100);
-        assert_eq!(flow_limit(u64::MAX), 1_000_000);
+        assert_eq!(limit_of(0), 4000);
+        assert_eq!(limit_of(100), 100);
+        assert_eq!(limit_of(u64::MAX), 1_000_000);
     }
 
     #[test]

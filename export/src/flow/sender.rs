@@ -5,7 +5,7 @@
 //! A batch that was answered 200 is never sent again. One that broke off before an answer may have
 //! arrived and is sent again: the protocol cannot tell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,6 +54,8 @@ pub(crate) struct Sender {
     pub(super) queue: Queue,
     requests: JoinSet<Outcome>,
     pub(super) in_flight: HashMap<Id, Batch>,
+    /// Of these, what was sent to another URL than the one in force.
+    elsewhere: HashSet<Id>,
     pub(super) gate: Gate,
     streak: Streak,
     random: fastrand::Rng,
@@ -89,6 +91,7 @@ impl Sender {
             queue: Queue::new(config.limits),
             requests: JoinSet::new(),
             in_flight: HashMap::new(),
+            elsewhere: HashSet::new(),
             gate: Gate::new(Instant::now()),
             random: fastrand::Rng::new(),
             made: config.spool.as_ref().map_or(0, |spool| spool.youngest),
@@ -96,6 +99,20 @@ impl Sender {
             backlog: config.spool.map(Backlog::new),
             stats,
         }
+    }
+
+    /// Sends to this URL from now on, what waits included and at once. What is on its way gets its
+    /// answer where it was sent to; if that is none, it is sent again, to the new URL.
+    pub(crate) fn redirect(&mut self, http: Http, url: Url) {
+        let now = Instant::now();
+        self.streak = Streak::new(public_url(&url));
+        (self.http, self.url) = (http, url);
+        self.gate = Gate::new(now);
+        self.elsewhere = self.in_flight.keys().copied().collect();
+        for batch in self.queue.iter_mut() {
+            batch.not_before = batch.not_before.min(now);
+        }
+        self.wake.notify_one();
     }
 
     /// Queues the compressed body of a batch.
@@ -120,7 +137,7 @@ impl Sender {
         let allowed = self.gate.allows(now, self.max_in_flight);
         let has_backlog = self.in_flight.values().any(|batch| batch.from_spool);
         let beside = usize::from(has_backlog && !self.gate.is_failing());
-        while self.in_flight.len() < allowed + beside
+        while self.in_flight.len() - self.elsewhere.len() < allowed + beside
             && let Some(batch) = self.queue.take_due(now)
         {
             self.start(batch);
@@ -143,6 +160,7 @@ impl Sender {
     pub(crate) fn abandon(&mut self) {
         self.take_answers(Instant::now());
         self.requests.abort_all();
+        self.elsewhere.clear();
         let in_flight = std::mem::take(&mut self.in_flight).into_values();
         let waiting = std::iter::from_fn(|| self.queue.take_any());
         let left: Vec<Batch> = in_flight.chain(waiting).collect();
@@ -184,6 +202,15 @@ impl Sender {
             (error.id(), Outcome::Repeat { failure, after: None })
         });
         let Some(mut batch) = self.in_flight.remove(&id) else { return };
+        if self.elsewhere.remove(&id)
+            && let Outcome::Repeat { .. } = outcome
+        {
+            // No fault of the server that is asked now.
+            self.stats.attempts_failed.add(1);
+            (batch.attempts, batch.not_before) = (0, now);
+            self.take_back(batch);
+            return;
+        }
         match outcome {
             Outcome::Accepted => {
                 self.gate.answered();

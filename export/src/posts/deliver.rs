@@ -1,5 +1,6 @@
 //! One POST, repeated as often as the contract allows (sections 8 and 9).
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -21,6 +22,34 @@ pub(super) struct Target {
     pub(super) url: Url,
     pub(super) timing: Timing,
     pub(super) endpoint: Endpoint,
+}
+
+/// Where to send now; it may change while requests are on their way.
+#[derive(Debug)]
+pub(super) struct Targets {
+    now: Mutex<Arc<Target>>,
+    /// Where to report metrics, once it has changed.
+    metrics: Mutex<Option<Url>>,
+}
+
+impl Targets {
+    pub(super) fn new(target: Target) -> Arc<Self> {
+        Arc::new(Self { now: Mutex::new(Arc::new(target)), metrics: Mutex::default() })
+    }
+
+    pub(super) fn now(&self) -> Arc<Target> {
+        Arc::clone(&self.now.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set(&self, target: Target, metrics: Url) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
+        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = Some(metrics);
+    }
+
+    /// The new URL for metrics, once.
+    pub(super) fn take_metrics(&self) -> Option<Url> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// How one attempt ended.

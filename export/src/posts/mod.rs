@@ -24,13 +24,13 @@ use tracing::error;
 use crate::exporter::StartError;
 use crate::feed::Pace;
 use crate::flow::{Reporter, Timing, metric_tags};
-use crate::http::{Http, HttpConfig};
+use crate::http::{Http, HttpConfig, HttpError};
 use crate::stats::{Count, FeedStats, OutputStats, Stats, Summary};
 
 pub use feed::PostFeed;
 pub use parcel::{Parcel, UserEvent};
 
-use deliver::Target;
+use deliver::{Target, Targets};
 use feed::Shared;
 use worker::Worker;
 
@@ -165,11 +165,14 @@ pub fn start(config: PostsConfig) -> Result<(PostFeed, PostsHandle), StartError>
         let tags = metric_tags(&config.device, &config.host_name, &config.http.version);
         Reporter::new(http.clone(), url, tags, config.timing.metrics_interval)
     });
-    let target = Target { http, url, timing: config.timing, endpoint: config.endpoint };
+    let timing = config.timing;
+    let target = Target { http, url, timing, endpoint: config.endpoint };
+    let targets = Targets::new(target);
     // The deadline, and one that comes sooner.
     let (control, finish) = bounded(2);
     let (ended, done) = bounded(1);
-    let worker = Worker::new(Arc::clone(&shared), target, limits, reporter, &stats, finish);
+    let worker =
+        Worker::new(Arc::clone(&shared), Arc::clone(&targets), limits, reporter, &stats, finish);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -183,7 +186,7 @@ pub fn start(config: PostsConfig) -> Result<(PostFeed, PostsHandle), StartError>
     };
     let thread = std::thread::Builder::new().name("posts".into()).spawn(body);
     let thread = thread.map_err(StartError::Thread)?;
-    let handle = PostsHandle { stats, control, done, thread, shared: Arc::clone(&shared) };
+    let handle = PostsHandle { stats, control, done, thread, shared: Arc::clone(&shared), targets };
     Ok((PostFeed::new(shared), handle))
 }
 
@@ -195,9 +198,42 @@ pub struct PostsHandle {
     done: Receiver<()>,
     thread: JoinHandle<()>,
     shared: Arc<Shared>,
+    targets: Arc<Targets>,
+}
+
+/// Changes where messages go while the thread runs.
+#[derive(Clone, Debug)]
+pub struct PostsControl {
+    targets: Arc<Targets>,
+}
+
+impl PostsControl {
+    /// Sends everything elsewhere from now on, what waits and what is to be repeated included. The
+    /// endpoint must be of the same kind.
+    ///
+    /// # Errors
+    /// No HTTP client can be made for it; everything stays as it is.
+    pub fn redirect(
+        &self,
+        endpoint: Endpoint,
+        metrics_url: Url,
+        http: &HttpConfig,
+    ) -> Result<(), HttpError> {
+        let url = endpoint.url();
+        let timing = self.targets.now().timing;
+        let needs_tls = [&url, &metrics_url].iter().any(|url| url.scheme() == "https");
+        let http = Http::new(http, &timing, needs_tls)?;
+        self.targets.set(Target { http, url, timing, endpoint }, metrics_url);
+        Ok(())
+    }
 }
 
 impl PostsHandle {
+    /// A way to change where messages go.
+    pub fn control(&self) -> PostsControl {
+        PostsControl { targets: Arc::clone(&self.targets) }
+    }
+
     /// Counters, to be read at any time; one output.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
-use super::deliver::{Attempt, Target};
+use super::deliver::{Attempt, Target, Targets};
 use super::feed::Shared;
 use super::{Endpoint, Limits, parcel};
 use crate::flow::Reporter;
@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_secs(10);
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    target: Arc<Target>,
+    targets: Arc<Targets>,
     limits: Limits,
     reporter: Option<Reporter>,
     output: Option<Arc<OutputStats>>,
@@ -47,16 +47,16 @@ enum Outcome {
 impl Worker {
     pub(super) fn new(
         shared: Arc<Shared>,
-        target: Target,
+        targets: Arc<Targets>,
         limits: Limits,
         reporter: Option<Reporter>,
         stats: &Stats,
         finish: Receiver<Instant>,
     ) -> Self {
-        let troubles = Troubles::new(&target.endpoint);
+        let troubles = Troubles::new(&targets.now().endpoint);
         Self {
             shared,
-            target: Arc::new(target),
+            targets,
             limits,
             reporter,
             output: stats.outputs.first().cloned(),
@@ -85,6 +85,9 @@ impl Worker {
                 output.tick();
             }
             if let Some(reporter) = &mut self.reporter {
+                if let Some(url) = self.targets.take_metrics() {
+                    reporter.redirect(self.targets.now().http.clone(), url);
+                }
                 reporter.pump(now, &output);
             }
             if let Some(deadline) = self.deadline {
@@ -131,7 +134,7 @@ impl Worker {
             output.batches.add(1);
             let bytes = body.len() as u64;
             let post = Post {
-                target: Arc::clone(&self.target),
+                targets: Arc::clone(&self.targets),
                 shared: Arc::clone(&self.shared),
                 output: Arc::clone(output),
                 troubles: self.troubles.clone(),
@@ -183,7 +186,7 @@ impl Worker {
 
 /// One POST on its way, its waits between attempts included.
 struct Post {
-    target: Arc<Target>,
+    targets: Arc<Targets>,
     shared: Arc<Shared>,
     output: Arc<OutputStats>,
     troubles: Troubles,
@@ -203,21 +206,22 @@ impl Post {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let (failure, asked) = match self.target.attempt(body.clone()).await {
+            let target = self.targets.now();
+            let (failure, asked) = match target.attempt(body.clone()).await {
                 Attempt::Accepted => return Outcome::Accepted,
                 Attempt::Refused(failure) => {
-                    self.troubles.failed(&self.target, &failure, Some(self.records));
+                    self.troubles.failed(&target, &failure, Some(self.records));
                     return Outcome::Lost(Lost::Rejected);
                 }
                 Attempt::Failed(failure, asked) => (failure, asked),
             };
             self.output.attempts_failed.add(1);
             if attempt >= self.max_attempts {
-                self.troubles.failed(&self.target, &failure, Some(self.records));
+                self.troubles.failed(&target, &failure, Some(self.records));
                 return Outcome::Lost(Lost::GaveUp);
             }
-            self.troubles.failed(&self.target, &failure, None);
-            tokio::time::sleep(self.target.wait(attempt, asked, &mut random)).await;
+            self.troubles.failed(&target, &failure, None);
+            tokio::time::sleep(target.wait(attempt, asked, &mut random)).await;
             self.output.retries.add(1);
         }
     }

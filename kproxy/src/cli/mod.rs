@@ -1,5 +1,6 @@
 //! The command line: what was typed becomes a request to run, to print, or an error.
 
+mod generate;
 pub mod syntax;
 mod table;
 mod usage;
@@ -26,6 +27,9 @@ pub enum UsageError {
     /// An argument that is no UTF-8; it is not shown.
     #[error("argument {0} is not UTF-8")]
     NotText(usize),
+    /// Nothing that can be generated.
+    #[error("-generate {0}: expected man, completions-bash, completions-zsh or completions-fish")]
+    Generate(String),
     /// Not a flag, or no value for it.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
@@ -54,6 +58,12 @@ pub fn request(
         .enumerate()
         .map(|(at, word)| word.into_string().map_err(|_| UsageError::NotText(at + 1)))
         .collect::<Result<Vec<_>, _>>()?;
+    if let [flag, what] = &words[..]
+        && matches!(flag.as_str(), "-generate" | "--generate")
+    {
+        let text = generate::text(what, FLAGS);
+        return text.map(Request::Print).ok_or_else(|| UsageError::Generate(what.clone()));
+    }
     let given = match syntax::parse(FLAGS, words.iter().map(String::as_str))? {
         Typed::Help => return Ok(Request::Print(usage::text(FLAGS))),
         Typed::Flags(given) => given,

@@ -23,10 +23,7 @@ pub(super) fn text(table: &[Flag]) -> String {
 }
 
 fn entry(text: &mut String, flag: &Flag) {
-    let (help, placeholder) = match flag.help.split('`').collect::<Vec<_>>()[..] {
-        [before, name, after] => (format!("{before}{name}{after}"), name),
-        _ => (flag.help.to_owned(), kind(flag.kind)),
-    };
+    let (help, placeholder) = described(flag);
     // Writing to a string cannot fail.
     let _ = write!(text, "  -{}", flag.name);
     if !placeholder.is_empty() {
@@ -39,6 +36,14 @@ fn entry(text: &mut String, flag: &Flag) {
     text.push('\n');
 }
 
+/// The help sentence, and what it calls the value; empty for a switch.
+pub(super) fn described(flag: &Flag) -> (String, &'static str) {
+    match flag.help.split('`').collect::<Vec<_>>()[..] {
+        [before, name, after] => (format!("{before}{name}{after}"), name),
+        _ => (flag.help.to_owned(), kind(flag.kind)),
+    }
+}
+
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Switch => "",
@@ -47,7 +52,8 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn names(text: &mut String, table: &[Flag], class: Class) {
+/// The names of a class, in lines.
+pub(super) fn names(text: &mut String, table: &[Flag], class: Class) {
     let mut width = usize::MAX;
     for flag in table.iter().filter(|flag| flag.class == class) {
         if width > 80 {
