@@ -72,6 +72,11 @@ impl std::fmt::Debug for Field {
     }
 }
 
+/// Takes the fields of a record. Its method is to be inlined.
+pub(crate) trait EachField {
+    fn field(&mut self, key: &'static str, value: FieldValue);
+}
+
 use Element::{Address, Each, One};
 
 fn number(n: impl Into<u64>) -> FieldValue {
@@ -88,12 +93,13 @@ macro_rules! fields {
             element: $element,
         }),*];
 
-        /// Gives `,"name":` and what it says of a record, field after field.
+        /// Gives `,"name":` and what it says of a record, field after field. Unrolled: what a
+        /// visitor does with a kind of value is decided when it is compiled.
         #[inline(always)]
-        pub(crate) fn for_each_field(record: &Record, mut each: impl FnMut(&'static str, FieldValue)) {
+        pub(crate) fn for_each_field(record: &Record, each: &mut impl EachField) {
             $(
                 let value: fn(&Record) -> FieldValue = $value;
-                each(concat!(",\"", $name, "\":"), value(record));
+                each.field(concat!(",\"", $name, "\":"), value(record));
             )*
         }
     };

@@ -30,6 +30,11 @@ impl std::fmt::Debug for TcpField {
     }
 }
 
+/// Takes the metrics of a record. Its method is to be inlined.
+pub(crate) trait EachMetric {
+    fn metric(&mut self, key: &'static str, value: TcpValue);
+}
+
 /// A counter of which 0 says nothing.
 fn count(n: impl Into<u64>) -> Option<TcpValue> {
     let n = n.into();
@@ -57,11 +62,11 @@ macro_rules! fields {
 
         /// Gives `,"name":` and what there is to say, metric after metric.
         #[inline(always)]
-        pub(crate) fn for_each_metric(metrics: &TcpMetrics, mut each: impl FnMut(&'static str, TcpValue)) {
+        pub(crate) fn for_each_metric(metrics: &TcpMetrics, each: &mut impl EachMetric) {
             $(
                 let value: fn(&TcpMetrics) -> Option<TcpValue> = $value;
                 if let Some(value) = value(metrics) {
-                    each(concat!(",\"", $name, "\":"), value);
+                    each.metric(concat!(",\"", $name, "\":"), value);
                 }
             )*
         }

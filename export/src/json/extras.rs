@@ -4,13 +4,26 @@ use decode::app::{EventView, Face, Kind, Value};
 use flowtable::tcp::TcpMetrics;
 
 use super::text::{write_addr, write_number, write_string};
-use crate::tcp_fields::{TcpValue, for_each_metric};
+use crate::tcp_fields::{EachMetric, TcpValue, for_each_metric};
 
 /// Appends `,"tcp":{…}` with the metrics that say something.
 pub(super) fn tcp(out: &mut Vec<u8>, metrics: &TcpMetrics) {
     out.extend_from_slice(b",\"tcp\":");
     let start = out.len();
-    for_each_metric(metrics, |key, value| {
+    for_each_metric(metrics, &mut Members(out));
+    match out.get_mut(start) {
+        Some(first) => *first = b'{',
+        None => out.push(b'{'),
+    }
+    out.push(b'}');
+}
+
+struct Members<'a>(&'a mut Vec<u8>);
+
+impl EachMetric for Members<'_> {
+    #[inline(always)]
+    fn metric(&mut self, key: &'static str, value: TcpValue) {
+        let Self(out) = self;
         out.extend_from_slice(key.as_bytes());
         match value {
             TcpValue::Number(number) => write_number(out, number),
@@ -20,12 +33,7 @@ pub(super) fn tcp(out: &mut Vec<u8>, metrics: &TcpMetrics) {
                 out.push(b'"');
             }
         }
-    });
-    match out.get_mut(start) {
-        Some(first) => *first = b'{',
-        None => out.push(b'{'),
     }
-    out.push(b'}');
 }
 
 /// Appends `,"application":{…}`: the common shape, then all attributes under their names.

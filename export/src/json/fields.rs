@@ -4,7 +4,7 @@ use flowtable::Cut;
 
 use super::extras;
 use super::text::{TimeText, write_addr, write_mac, write_number};
-use crate::schema::{FieldValue, for_each_field};
+use crate::schema::{EachField, FieldValue, for_each_field};
 
 /// Lines are shorter, but for long texts of messages.
 const LINE_BYTES: usize = 1 << 10;
@@ -20,10 +20,7 @@ impl LineWriter {
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, cut: &Cut<'_>) {
         let start = out.len();
         out.reserve(LINE_BYTES);
-        for_each_field(cut.record, |key, value| {
-            out.extend_from_slice(key.as_bytes());
-            self.value(out, value);
-        });
+        for_each_field(cut.record, &mut Members { out, times: &mut self.times });
         if let Some(first) = out.get_mut(start) {
             *first = b'{';
         }
@@ -35,11 +32,21 @@ impl LineWriter {
         }
         out.extend_from_slice(b"}\n");
     }
+}
 
+/// Where the members of a line go.
+struct Members<'a> {
+    out: &'a mut Vec<u8>,
+    times: &'a mut TimeText,
+}
+
+impl EachField for Members<'_> {
     #[inline(always)]
-    fn value(&mut self, out: &mut Vec<u8>, value: FieldValue) {
+    fn field(&mut self, key: &'static str, value: FieldValue) {
+        let Self { out, times } = self;
+        out.extend_from_slice(key.as_bytes());
         match value {
-            FieldValue::Time(ns) => quoted(out, |out| self.times.write(out, ns)),
+            FieldValue::Time(ns) => quoted(out, |out| times.write(out, ns)),
             FieldValue::Address(address) => quoted(out, |out| write_addr(out, address)),
             FieldValue::Number(number) => write_number(out, number),
             FieldValue::Word(word) => quoted(out, |out| out.extend_from_slice(word.as_bytes())),

@@ -7,13 +7,64 @@ const NS_PER_S: u64 = 1_000_000_000;
 const S_PER_DAY: u64 = 86_400;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
+    }
+    pairs
+};
+
+/// `0.` to `255.`, and how long each is.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (hundreds, tens, ones) =
+            (b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8);
+        octets[octet] = if octet >= 100 {
+            ([hundreds, tens, ones, b'.'], 4)
+        } else if octet >= 10 {
+            ([tens, ones, b'.', 0], 3)
+        } else {
+            ([ones, b'.', 0, 0], 2)
+        };
+        octet += 1;
+    }
+    octets
+};
+
 /// An unsigned number, decimal.
 #[inline]
 pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
-    if number < 10 {
-        return out.push(b'0' + number as u8);
+    match number {
+        0..10 => out.push(b'0' + number as u8),
+        10..100 => out.extend_from_slice(&PAIRS[number as usize]),
+        _ => write_large(out, number),
     }
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn write_large(out: &mut Vec<u8>, mut number: u64) {
+    // As long as the longest, of which the front is kept: a copy of known length needs no call.
+    let mut text = [0; 20];
+    let len = number.ilog10() as usize + 1;
+    let mut at = len;
+    while number >= 100 {
+        at -= 2;
+        text[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        number /= 100;
+    }
+    if number >= 10 {
+        text[..2].copy_from_slice(&PAIRS[number as usize]);
+    } else {
+        text[0] = b'0' + number as u8;
+    }
+    let start = out.len();
+    out.extend_from_slice(&text);
+    out.truncate(start + len);
 }
 
 /// A text in quotes, with the escapes that RFC 8259 section 7 asks for.
@@ -81,25 +132,17 @@ pub(super) fn write_mac(out: &mut Vec<u8>, mac: [u8; 6]) {
 }
 
 fn write_v4(out: &mut Vec<u8>, addr: Ipv4Addr) {
-    let mut text = [0; "255.255.255.255".len()];
+    let mut text = [0; 16];
     let mut end = 0;
-    for (index, octet) in addr.octets().into_iter().enumerate() {
-        if index > 0 {
-            text[end] = b'.';
-            end += 1;
-        }
-        if octet >= 100 {
-            text[end] = b'0' + octet / 100;
-            end += 1;
-        }
-        if octet >= 10 {
-            text[end] = b'0' + octet / 10 % 10;
-            end += 1;
-        }
-        text[end] = b'0' + octet % 10;
-        end += 1;
+    for octet in addr.octets() {
+        let (octet, len) = &OCTETS[usize::from(octet)];
+        text[end..end + 4].copy_from_slice(octet);
+        end += usize::from(*len);
     }
-    out.extend_from_slice(&text[..end]);
+    let start = out.len();
+    out.extend_from_slice(&text);
+    // Without the last dot.
+    out.truncate(start + end - 1);
 }
 
 fn write_v6(out: &mut Vec<u8>, addr: Ipv6Addr) {
@@ -151,25 +194,40 @@ fn write_groups(out: &mut Vec<u8>, groups: &[u16]) {
 
 /// Writes times as `2026-01-02T03:04:05.123456789Z` (RFC 3339, UTC, always nine digits).
 ///
-/// Keeps the text of the last second, since records come in order of time.
-#[derive(Default)]
+/// Keeps the last text, since records come in order of time and many share it.
 pub(super) struct TimeText {
-    /// Second and its text, `2026-01-02T03:04:05`.
-    last: Option<(u64, [u8; 19])>,
+    time_ns: u64,
+    text: [u8; 30],
+}
+
+impl Default for TimeText {
+    fn default() -> Self {
+        Self { time_ns: 0, text: *b"1970-01-01T00:00:00.000000000Z" }
+    }
 }
 
 impl TimeText {
+    #[inline]
     pub(super) fn write(&mut self, out: &mut Vec<u8>, time_ns: u64) {
+        if self.time_ns != time_ns {
+            self.change(time_ns);
+        }
+        out.extend_from_slice(&self.text);
+    }
+
+    fn change(&mut self, time_ns: u64) {
         let second = time_ns / NS_PER_S;
-        let text = match self.last {
-            Some((last, text)) if last == second => text,
-            _ => second_text(second),
-        };
-        self.last = Some((second, text));
-        out.extend_from_slice(&text);
-        let mut fraction = *b".000000000Z";
-        put_digits(&mut fraction[1..10], time_ns % NS_PER_S);
-        out.extend_from_slice(&fraction);
+        if second != self.time_ns / NS_PER_S {
+            self.text[..19].copy_from_slice(&second_text(second));
+        }
+        let mut fraction = time_ns % NS_PER_S;
+        self.text[28] = b'0' + (fraction % 10) as u8;
+        fraction /= 10;
+        for at in [26, 24, 22, 20] {
+            self.text[at..at + 2].copy_from_slice(&PAIRS[(fraction % 100) as usize]);
+            fraction /= 100;
+        }
+        self.time_ns = time_ns;
     }
 }
 
@@ -275,7 +333,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn numbers_of_every_length_are_written_in_full() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        for number in powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX]) {
+            assert_eq!(text(|out| write_number(out, number)), number.to_string());
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn any_number_is_written_as_the_standard_library_writes_it(number: u64, shift in 0..64) {
+            let number = number >> shift;
+            let written = text(|out| write_number(out, number));
+            proptest::prop_assert_eq!(written, number.to_string());
+        }
+
+        #[test]
+        fn a_time_is_written_the_same_whatever_was_written_before(before: u64, time_ns: u64) {
+            let mut times = TimeText::default();
+            text(|out| times.write(out, before));
+            for time_ns in [time_ns, before ^ 1, before.saturating_add(1)] {
+                let fresh = text(|out| TimeText::default().write(out, time_ns));
+                proptest::prop_assert_eq!(text(|out| times.write(out, time_ns)), fresh);
+            }
+        }
+
         #[test]
         fn any_address_is_written_as_the_standard_library_writes_it(
             groups: [u16; 8], keep: u8, v4: u32,
