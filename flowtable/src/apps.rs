@@ -5,8 +5,8 @@ use decode::Packet;
 use decode::app::datagram::{self, UdpPorts, UdpState};
 use decode::app::stream::{SYN, Segment};
 use decode::app::{
-    App, Budget, Classify, Datagram, Events, Interest, Kind, Peer, Pending, PortLists, PortOf,
-    Ports, Redactor, TcpConversation,
+    App, Budget, Classify, Datagram, Events, Interest, Kind, Opened, Peer, Pending, PortLists,
+    PortOf, Ports, Redactor, Side, TcpConversation,
 };
 
 use crate::group::Origin;
@@ -21,6 +21,12 @@ const TCP_SHARE: usize = 4;
 /// In place of a slot: nothing is kept of the conversation but its protocol, whose number stands in
 /// the low byte.
 const APP_ONLY: u32 = 0xffff_ff00;
+/// In place of a slot: what is known of the conversation so far stands in the low 16 bits. Most
+/// conversations carry nothing known and never need more.
+const PACKED: u32 = 0xff00_0000;
+const PACKED_END: u32 = PACKED | 0xffff;
+/// Payloads in no known way that one side of a TCP connection may send while the other is silent.
+const MAX_UNKNOWN: u16 = 16;
 
 /// Settings of application decoding.
 #[derive(Clone, Debug)]
@@ -54,7 +60,7 @@ impl Default for AppConfig {
 pub struct AppStats {
     /// Messages reported, by [`App::index`]: requests, responses.
     pub messages: [[u64; 2]; App::ALL.len()],
-    /// Conversations that have a decoder or look for one.
+    /// Conversations for which a decoder keeps anything.
     pub conversations: u64,
     /// Conversations not decoded because there was no room for one more.
     pub refused: u64,
@@ -141,17 +147,20 @@ impl Apps {
         capacity.div_ceil(TCP_SHARE)
     }
 
-    /// What begins with this packet: the slot, and whether payload is wanted. No decoder follows a
-    /// connection whose beginning was not seen; its ports alone tell the protocol.
+    /// What begins with this packet: the slot, and whether payload is wanted. Until the first
+    /// payload its ports alone tell the protocol of a connection, and for good when its beginning
+    /// was not seen: no decoder follows it then.
     pub(crate) fn begin(&self, packet: &Packet, key: &Key) -> (u32, bool) {
-        if packet.protocol != TCP || packet.tcp_flags & SYN != 0 {
+        if packet.protocol != TCP {
             return (0, true);
         }
         let found = self.ports.find(PortOf::Tcp, key.ports(), self.config.classify);
-        (app_only(found.map(|found| found.app)), false)
+        (app_only(found.map(|found| found.app)), packet.tcp_flags & SYN != 0)
     }
 
     /// Takes a packet of a conversation. What it completes is then in [`Apps::next_event`].
+    /// `opening` says how a TCP connection was opened, its opener first.
+    #[expect(clippy::too_many_arguments, reason = "all that there is to a packet")]
     pub(crate) fn packet(
         &mut self,
         slot: &mut u32,
@@ -160,11 +169,12 @@ impl Apps {
         data: &[u8],
         origin: &Origin,
         conversation: u64,
+        opening: impl FnOnce() -> Option<(Way, [Option<u32>; 2])>,
     ) -> Wish {
         self.events.clear();
         self.client = None;
         let wish = if packet.protocol == TCP {
-            self.segment(slot, way, packet, data, origin)
+            self.segment(slot, way, packet, data, origin, opening)
         } else {
             self.datagrams(slot, packet, data, origin, conversation)
         };
@@ -206,6 +216,7 @@ impl Apps {
                 conversation.facts(&mut self.facts);
             }
         } else if let Some(state) = self.udp.get(slot) {
+            // One without memory has none.
             state.facts(&mut self.facts);
         }
         let Some(event) = self.facts.get(0) else { return };
@@ -228,6 +239,8 @@ impl Apps {
         let app = match (slot, protocol) {
             (0, _) => None,
             (APP_ONLY.., _) => App::ALL.get((slot - APP_ONLY) as usize).copied(),
+            (PACKED..=PACKED_END, TCP) => None,
+            (PACKED..=PACKED_END, _) => UdpState::unpack(slot as u16).app(),
             (_, TCP) => self.tcp.get(slot).and_then(TcpConversation::app),
             _ => self.udp.get(slot).and_then(UdpState::app),
         };
@@ -264,6 +277,7 @@ impl Apps {
         packet: &Packet,
         data: &[u8],
         origin: &Origin,
+        opening: impl FnOnce() -> Option<(Way, [Option<u32>; 2])>,
     ) -> Wish {
         let from = peer_of(way);
         let segment = Segment {
@@ -276,18 +290,10 @@ impl Apps {
         if packet.l4_header_len == 0 {
             return Wish::More;
         }
-        if *slot == 0 {
-            let ports = [packet.src_port, packet.dst_port];
-            let classify = self.config.classify;
-            let begun = TcpConversation::begin(&self.ports, classify, ports, from, &segment);
-            let Some(begun) = begun else { return Wish::Enough };
-            match self.tcp.add(begun) {
-                Some(number) => *slot = number,
-                None => {
-                    self.refused += 1;
-                    return Wish::Enough;
-                }
-            }
+        if matches!(*slot, 0 | PACKED..=PACKED_END | APP_ONLY..)
+            && let Some(wish) = self.opening(slot, from, packet, &segment, opening)
+        {
+            return wish;
         }
         let Some(conversation) = self.tcp.get_mut(*slot) else { return Wish::Enough };
         let (budget, events) = (&mut self.budget, &mut self.events);
@@ -304,6 +310,49 @@ impl Apps {
         }
     }
 
+    /// What is said before anything known: a decoder comes with the first payload that may be
+    /// more, or that goes to a port of which something is known. `None` when there is one.
+    fn opening(
+        &mut self,
+        slot: &mut u32,
+        from: Peer,
+        packet: &Packet,
+        segment: &Segment<'_>,
+        opening: impl FnOnce() -> Option<(Way, [Option<u32>; 2])>,
+    ) -> Option<Wish> {
+        if packet.payload_len == 0 {
+            return Some(Wish::More);
+        }
+        let Some((client, starts)) = opening() else { return Some(Wish::Enough) };
+        let opened = Opened { client: peer_of(client), starts };
+        let side = opened.side(from);
+        let unknown = unpack(*slot);
+        if unknown.is_some_and(|(other, _)| other == side) {
+            // No first bytes any more, and nothing to tell them by.
+            let (_, payloads) = unknown.unwrap_or((side, 0));
+            *slot = pack(side, payloads + 1);
+            return Some(if payloads < MAX_UNKNOWN { Wish::More } else { Wish::Enough });
+        }
+        let (ports, classify) = ([packet.src_port, packet.dst_port], self.config.classify);
+        let is_hinted = *slot >= APP_ONLY;
+        if !is_hinted && classify == Classify::Content && opened.is_unknown(side, segment) {
+            *slot = if unknown.is_some() { 0 } else { pack(side, 1) };
+            return Some(if unknown.is_some() { Wish::Enough } else { Wish::More });
+        }
+        let unknown = unknown.map(|(side, _)| side);
+        *slot = 0;
+        let begun = TcpConversation::open(&self.ports, classify, ports, &opened, unknown);
+        let Some(begun) = begun else { return Some(Wish::Enough) };
+        match self.tcp.add(begun) {
+            Ok(number) => *slot = number,
+            Err(_) => {
+                self.refused += 1;
+                return Some(Wish::Enough);
+            }
+        }
+        None
+    }
+
     fn datagrams(
         &mut self,
         slot: &mut u32,
@@ -312,16 +361,12 @@ impl Apps {
         origin: &Origin,
         conversation: u64,
     ) -> Wish {
-        if *slot == 0 {
-            match self.udp.add(UdpState::default()) {
-                Some(number) => *slot = number,
-                None => {
-                    self.refused += 1;
-                    return Wish::Enough;
-                }
-            }
-        }
-        let Some(state) = self.udp.get_mut(*slot) else { return Wish::Enough };
+        // A state is brought to a place of its own when it gets memory.
+        let mut small = match *slot {
+            0 => Some(UdpState::default()),
+            PACKED..=PACKED_END => Some(UdpState::unpack(*slot as u16)),
+            _ => None,
+        };
         let payload = packet.payload(data);
         let size = match (packet.packets, packet.fragments, origin.gso_size) {
             (2.., 0, 1..) => usize::from(origin.gso_size),
@@ -335,16 +380,51 @@ impl Apps {
                 conversation,
                 now_us: origin.time_ns / 1000,
             };
-            let Self { udp_ports, pending, budget, events, .. } = self;
+            let Self { udp, udp_ports, pending, budget, events, .. } = self;
+            let Some(state) = small.as_mut().or_else(|| udp.get_mut(*slot)) else { break };
             datagram::datagram(state, &datagram, udp_ports, pending, budget, events);
         }
-        if state.is_interesting() {
+        if let Some(state) = small
+            && !self.put(slot, state)
+        {
+            return Wish::Enough;
+        }
+        let (is_interesting, app) = match *slot {
+            PACKED..=PACKED_END => {
+                let state = UdpState::unpack(*slot as u16);
+                (state.is_interesting(), state.app())
+            }
+            _ => self
+                .udp
+                .get(*slot)
+                .map_or((false, None), |state| (state.is_interesting(), state.app())),
+        };
+        if is_interesting {
             return Wish::More;
         }
-        if state.app().is_none() {
+        if app.is_none() {
             self.release(slot, packet.protocol);
         }
         Wish::Enough
+    }
+
+    /// Keeps the state of a UDP conversation; false when there is no room for it.
+    fn put(&mut self, slot: &mut u32, state: UdpState) -> bool {
+        if let Some(packed) = state.packed() {
+            *slot = PACKED | u32::from(packed);
+            return true;
+        }
+        let app = state.app();
+        match self.udp.add(state) {
+            Ok(number) => *slot = number,
+            Err(mut state) => {
+                self.refused += 1;
+                state.release(&mut self.budget);
+                *slot = app_only(app);
+                return false;
+            }
+        }
+        true
     }
 
     /// Leaves out what nobody wants to know and hides what must not be known.
@@ -369,6 +449,17 @@ impl Apps {
             self.messages[event.app.index()][kind] += 1;
         }
     }
+}
+
+/// What stands in place of a slot when one side has sent so many payloads in no known way.
+fn pack(side: Side, payloads: u16) -> u32 {
+    PACKED | u32::from(payloads) << 1 | side.index() as u32
+}
+
+/// What [`pack`] made of it; `None` for another slot.
+fn unpack(slot: u32) -> Option<(Side, u16)> {
+    let side = if slot & 1 == 0 { Side::Client } else { Side::Server };
+    matches!(slot, PACKED..=PACKED_END).then_some((side, (slot as u16) >> 1))
 }
 
 /// What stands in place of a slot when nothing but the protocol is kept.

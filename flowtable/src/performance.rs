@@ -72,6 +72,11 @@ impl Performance {
         state.is_some_and(|state| state.starts_anew(way, segment))
     }
 
+    /// How the connection under `slot` was opened, if that was seen ([`TcpState::opening`]).
+    pub(crate) fn opening(&self, slot: u32) -> Option<(Way, [Option<u32>; 2])> {
+        self.states.as_slice().get(index(slot))?.opening()
+    }
+
     /// What the record of one direction says; counters begin anew.
     pub(crate) fn take(
         &mut self,

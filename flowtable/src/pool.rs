@@ -30,24 +30,21 @@ impl<T> Pool<T> {
         self.len
     }
 
-    /// Adds a value; `None` when there is no room.
-    pub(crate) fn add(&mut self, value: T) -> Option<u32> {
-        let number = if self.free != 0 {
-            let number = self.free;
-            let place = self.places.get_mut(index(number))?;
-            if let Place::Free(next) = *place {
-                self.free = next;
-            }
-            *place = Place::Used(value);
-            number
-        } else if self.places.len() < self.limit {
-            self.places.push(Place::Used(value));
-            self.places.len() as u32
-        } else {
-            return None;
-        };
+    /// Adds a value; gives it back when there is no room.
+    pub(crate) fn add(&mut self, value: T) -> Result<u32, T> {
+        if self.free == 0 && self.places.len() >= self.limit {
+            return Err(value);
+        }
         self.len += 1;
-        Some(number)
+        let Some(place) = self.places.get_mut(index(self.free)) else {
+            self.places.push(Place::Used(value));
+            return Ok(self.places.len() as u32);
+        };
+        let number = self.free;
+        if let Place::Free(next) = std::mem::replace(place, Place::Used(value)) {
+            self.free = next;
+        }
+        Ok(number)
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
@@ -92,17 +89,17 @@ mod tests {
     #[test]
     fn numbers_are_given_out_again_and_the_limit_holds() {
         let mut pool = Pool::new(2);
-        assert_eq!((pool.add('a'), pool.add('b'), pool.add('c')), (Some(1), Some(2), None));
+        assert_eq!((pool.add('a'), pool.add('b'), pool.add('c')), (Ok(1), Ok(2), Err('c')));
         assert_eq!((pool.take(1), pool.take(1), pool.len()), (Some('a'), None, 1));
         assert_eq!(
             (pool.get(1), pool.get(2), pool.get(0), pool.get(9)),
             (None, Some(&'b'), None, None)
         );
-        assert_eq!((pool.add('d'), pool.get(1)), (Some(1), Some(&'d')));
+        assert_eq!((pool.add('d'), pool.get(1)), (Ok(1), Some(&'d')));
         *pool.get_mut(2).unwrap() = 'e';
         assert_eq!(
             (pool.take(2), pool.take(1), pool.add('f'), pool.add('g')),
-            (Some('e'), Some('d'), Some(1), Some(2))
+            (Some('e'), Some('d'), Ok(1), Ok(2))
         );
     }
 }

@@ -345,8 +345,9 @@ impl FlowTable {
         sink: &mut impl FnMut(Cut<'_>),
     ) {
         let Some(apps) = &mut self.apps else { return };
-        let slot = &mut self.store.cold[entry].app;
-        let wish = apps.packet(slot, work.way, packet, data, origin, work.hash);
+        let cold = &mut self.store.cold[entry];
+        let opening = || self.performance.opening(cold.tcp);
+        let wish = apps.packet(&mut cold.app, work.way, packet, data, origin, work.hash, opening);
         if wish == Wish::Enough {
             self.store.hot[entry].clear(state::APP);
         }

@@ -1,5 +1,6 @@
 //! The table's rules, on packets written out by hand.
 
+mod apps;
 mod rates;
 mod tcp;
 

@@ -5,7 +5,8 @@
 //!
 //! A flow table holds one [`TcpConversation`] for each connection that is decoded.
 //!
-//! 1. For a packet with SYN of a connection without one, call [`TcpConversation::begin`]. `None`
+//! 1. For a packet with SYN of a connection without one, call [`TcpConversation::begin`]; who keeps
+//!    what SYNs say anyway calls [`TcpConversation::open`] with the first payload instead. `None`
 //!    means that nothing can be decoded here. Connections whose SYN and SYN+ACK were both missed
 //!    are never decoded and cost nothing.
 //! 2. Call [`TcpConversation::segment`] for this packet, and from then on for each packet with
@@ -29,7 +30,7 @@
 
 use super::ports::{Classify, PortOf, Ports};
 use super::stream::{ACK, Assembler, Chunk, FIN, RST, SYN, Segment};
-use super::talk::{Stage, Talk};
+use super::talk::{self, Stage, Talk};
 use super::{App, Budget, Events, Side};
 
 /// Most that one conversation keeps, bytes.
@@ -62,6 +63,33 @@ pub enum Interest {
     Finished,
     /// None, and the state can be dropped. Only its protocol is still known.
     Nothing,
+}
+
+/// How a connection was opened, from its SYNs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The end that opened it.
+    pub client: Peer,
+    /// Sequence numbers of the first bytes of client and server, as far as they are known.
+    pub starts: [Option<u32>; 2],
+}
+
+impl Opened {
+    /// Which side an end is.
+    #[must_use]
+    pub fn side(&self, peer: Peer) -> Side {
+        if peer == self.client { Side::Client } else { Side::Server }
+    }
+
+    /// Whether these are the first bytes of a side, and no protocol begins so. Then nothing needs
+    /// to be kept of them but this.
+    #[must_use]
+    pub fn is_unknown(&self, side: Side, segment: &Segment<'_>) -> bool {
+        let start = self.starts.get(side.index()).copied().flatten();
+        segment.flags & SYN == 0
+            && start == Some(segment.seq)
+            && talk::is_unknown(segment.payload, side)
+    }
 }
 
 /// What is known of one TCP connection that is decoded.
@@ -103,6 +131,31 @@ impl TcpConversation {
             client_start: if is_answer { segment.ack } else { segment.seq.wrapping_add(1) },
             charged: 0,
         })
+    }
+
+    /// Begins with the first payload of a connection whose SYNs are behind. `unknown`: a side that
+    /// has spoken before, in no way that is known ([`Opened::is_unknown`]).
+    #[must_use]
+    pub fn open(
+        table: &Ports,
+        classify: Classify,
+        ports: [u16; 2],
+        opened: &Opened,
+        unknown: Option<Side>,
+    ) -> Option<Self> {
+        let mut talk = Talk::new(table.find(PortOf::Tcp, ports, classify), classify)?;
+        let mut streams: [Assembler; 2] = Default::default();
+        for (side, (stream, start)) in
+            [Side::Client, Side::Server].into_iter().zip(streams.iter_mut().zip(opened.starts))
+        {
+            if unknown == Some(side) {
+                talk.note_unknown(side);
+            } else if let Some(start) = start {
+                stream.start(start);
+            }
+        }
+        let client_start = opened.starts[0].unwrap_or_default();
+        Some(Self { streams, talk, client: opened.client, client_start, charged: 0 })
     }
 
     /// Takes a segment; what it completes is added to `events`. `now_us` is the packet's time, µs

@@ -50,6 +50,7 @@ impl Default for UdpPorts {
 
 /// A protocol over UDP that is decoded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum UdpApp {
     Dns,
     Mdns,
@@ -66,6 +67,9 @@ const BY_CONTENT: [UdpApp; 6] =
     [UdpApp::Quic, UdpApp::Dhcp, UdpApp::Sip, UdpApp::Dns, UdpApp::Radius, UdpApp::Dhcpv6];
 
 impl UdpApp {
+    const ALL: [Self; 7] =
+        [Self::Dns, Self::Mdns, Self::Dhcp, Self::Dhcpv6, Self::Radius, Self::Sip, Self::Quic];
+
     fn by_port(port: u16, ports: &UdpPorts) -> Option<Self> {
         Some(match port {
             _ if ports.dns.contains(&port) => Self::Dns,
@@ -143,6 +147,7 @@ struct Memory {
 const QUIC_FACTS_BYTES: usize = 2 * 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 enum Stage {
     /// Not even the ports were looked at.
     #[default]
@@ -156,6 +161,37 @@ enum Stage {
 }
 
 impl UdpState {
+    /// The state as a number below 2¹², so that it needs no place of its own; `None` while it has
+    /// memory.
+    #[must_use]
+    pub fn packed(&self) -> Option<u16> {
+        if self.memory.is_some() || self.charged != 0 {
+            return None;
+        }
+        let app = self.app.map_or(0, |app| app as u16 + 1);
+        let (unknown, speakers) = (u16::from(self.unknown), u16::from(self.speakers));
+        Some(app | (self.stage as u16) << 4 | (unknown & 7) << 6 | (speakers & 3) << 9)
+    }
+
+    /// What [`UdpState::packed`] made of a state.
+    #[must_use]
+    pub fn unpack(packed: u16) -> Self {
+        let app = usize::from(packed & 15).checked_sub(1);
+        let stage = match packed >> 4 & 3 {
+            0 => Stage::New,
+            1 => Stage::Trying,
+            2 => Stage::Settled,
+            _ => Stage::Over,
+        };
+        Self {
+            app: app.and_then(|app| UdpApp::ALL.get(app).copied()),
+            stage,
+            unknown: (packed >> 6 & 7) as u8,
+            speakers: (packed >> 9 & 3) as u8,
+            ..Self::default()
+        }
+    }
+
     /// Whether payloads are still wanted.
     #[must_use]
     pub fn is_interesting(&self) -> bool {
@@ -365,6 +401,27 @@ mod tests {
         fixture.state = UdpState::default();
         assert_eq!(fixture.send(53, 40_000, b""), None);
         assert!(!fixture.state.is_interesting());
+    }
+
+    #[test]
+    fn a_state_without_memory_is_a_number_and_back() {
+        for (number, app) in UdpApp::ALL.into_iter().enumerate() {
+            assert_eq!(app as usize, number);
+        }
+        let apps = UdpApp::ALL.into_iter().map(Some).chain([None]);
+        let stages = [Stage::New, Stage::Trying, Stage::Settled, Stage::Over];
+        for (app, stage) in apps.flat_map(|app| stages.map(|stage| (app, stage))) {
+            for (unknown, speakers) in
+                (0..=MAX_UNKNOWN).flat_map(|n| [0, 1, 2, BOTH].map(|s| (n, s)))
+            {
+                let state = UdpState { app, stage, unknown, speakers, ..UdpState::default() };
+                let packed = state.packed().unwrap();
+                assert!(packed < 1 << 12);
+                assert_eq!(format!("{:?}", UdpState::unpack(packed)), format!("{state:?}"));
+            }
+        }
+        let memory = Some(Box::default());
+        assert_eq!(UdpState { memory, ..UdpState::default() }.packed(), None);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub mod tls;
 mod transcript;
 
 pub use budget::Budget;
-pub use conversation::{Interest, MAX_CONVERSATION_BYTES, Peer, TcpConversation};
+pub use conversation::{Interest, MAX_CONVERSATION_BYTES, Opened, Peer, TcpConversation};
 pub use decoder::{Datagram, Guess, Side, StreamDecoder, Verdict};
 pub use event::{Attribute, Draft, EventView, Events, Kind, MAX_TEXT_BYTES, Pair, Value};
 pub use field::{App, FIELDS, Face, Field, FieldInfo, Redaction};

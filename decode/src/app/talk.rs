@@ -90,6 +90,15 @@ impl Talk {
         })
     }
 
+    /// A side has spoken before, in no way that is known.
+    pub(super) fn note_unknown(&mut self, side: Side) {
+        let mut opening = Box::<Opening>::default();
+        if let Some(said) = opening.sides.get_mut(side.index()) {
+            *said = Said { lost: 1, is_unknown: true, ..Said::default() };
+        }
+        self.stage = Stage::Guessing(Some(opening));
+    }
+
     /// A new connection between the same ports.
     pub(super) fn restart(&mut self) {
         self.stage = Stage::Guessing(None);
@@ -253,6 +262,15 @@ impl Talk {
             self.stage = Stage::Guessing(Some(opening));
         }
     }
+}
+
+/// Whether no protocol begins with these bytes of a side.
+pub(super) fn is_unknown(bytes: &[u8], from: Side) -> bool {
+    let window = bytes.get(..MAX_GUESS_BYTES).unwrap_or(bytes);
+    let Some(&first) = window.first() else { return false };
+    let open = open_guesses(first, from);
+    let mut candidates = GUESSES.iter().zip(0..).filter(|(_, bit)| open & 1 << bit != 0);
+    candidates.all(|((_, guess), _)| guess(window, from) == Guess::No)
 }
 
 impl Said {

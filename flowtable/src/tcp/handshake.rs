@@ -61,6 +61,22 @@ impl TcpState {
         self.ledgers[i].min_window = segment.window;
     }
 
+    /// Who opened the connection, and the sequence numbers of the first bytes of that end and of
+    /// the other, as far as they are known.
+    pub(crate) fn opening(&self) -> Option<(Way, [Option<u32>; 2])> {
+        let opener = self.opener?;
+        let start = |way: Way| {
+            let peer = &self.sides[way.other().index()];
+            if self.has(way, bit::SYN) {
+                Some(self.ledgers[way.index()].first_seq.wrapping_add(1))
+            } else {
+                // Of a SYN that was not seen.
+                Some(peer.acked).filter(|_| peer.bits & bit::ACKED != 0)
+            }
+        };
+        Some((opener, [opener, opener.other()].map(start)))
+    }
+
     fn repeats_syn(&self, way: Way, segment: &Segment) -> bool {
         self.has(way, bit::SYN) && segment.seq == self.ledgers[way.index()].first_seq
     }
