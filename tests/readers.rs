@@ -14,6 +14,7 @@ use std::time::Duration;
 use benches::mix::{Profile, Size};
 use benches::pcap_file::Writer;
 use benches::traffic::Plan;
+use benches::transactions::Transactions;
 use common::namespace::{ip, with_veth};
 use common::probe::{Ended, Probe};
 use common::recordings::{self, ETHERNET, tagged};
@@ -187,6 +188,28 @@ fn with_the_right_to_packet_sockets_alone_readers_share_by_hash_and_say_so_once(
         assert_eq!(sums(&records(&ended.stdout)), truth);
         assert_eq!(one_sided(&ended), 0);
     });
+}
+
+#[test]
+fn messages_of_one_time_keep_their_order_for_any_number_of_readers() {
+    let folder = folder();
+    let path = folder.path().join("messages.pcap");
+    let mut frames = Transactions::new(3);
+    let mut file = Writer::create(&path, 1).unwrap();
+    for number in 0..60_000_u64 {
+        // Many at a time, pauses in which a tick has nothing to cut, and ticks between messages.
+        let time_ns = 1_700_000_000_000_000_000 + number / 100 * 50_000_000;
+        let pause_ns = number / 6_000 * 100_000_000_000;
+        let frame = frames.next_frame();
+        file.write(time_ns + pause_ns, &frame, frame.len() as u32).unwrap();
+    }
+    file.finish().unwrap();
+    let replays = ["1", "2", "4"].map(|readers| replay(&path, &["--readers", readers]));
+    let [one, two, four] = &replays;
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    assert!(records(&one.stdout).len() > 20_000);
+    assert!(one.stdout == two.stdout, "two readers");
+    assert!(one.stdout == four.stdout, "four readers");
 }
 
 #[test]

@@ -56,8 +56,11 @@ fn the_rate_that_the_flow_limit_asks_for_is_found_and_sums_stay_right() {
         let hub = Khub::with(Config { max_flow_rate: LIMIT, ..Config::dev() });
         let port = STATUS.to_string();
         let more = ["--sample", "auto", "--output", "kflow", "--output", "json", "--no-decode"];
-        let capture = ["-i", "vb", "--buffer-size", "32", "--status-port", &port];
-        let arguments = [hub.arguments("dev"), more.map(str::to_owned).to_vec()].concat();
+        // Room and time enough: records alone are to decide, also on a busy machine.
+        let more = [&more[..], &["--cpu-budget", "100"]].concat();
+        let capture = ["-i", "vb", "--buffer-size", "128", "--status-port", &port];
+        let arguments =
+            [hub.arguments("dev"), more.iter().map(|&word| word.to_owned()).collect()].concat();
         let probe = Probe::capturing(arguments.into_iter().chain(capture.map(str::to_owned)));
         let frames = frames();
         // Perhaps by way of 1:2, when the first seconds were half empty.

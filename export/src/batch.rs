@@ -80,6 +80,13 @@ impl Batch {
         size_of_val(&self.rows[..]) + size_of_val(&self.tcp[..]) + self.events.bytes()
     }
 
+    /// Bytes that it holds, used or not.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+            + self.tcp.capacity() * size_of::<TcpMetrics>()
+            + self.events.held_bytes()
+    }
+
     /// Records that fit without allocating.
     #[must_use]
     pub fn capacity(&self) -> usize {

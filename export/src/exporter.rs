@@ -470,18 +470,28 @@ impl Exporter {
     /// Takes messages, and in replay lets records leave in order. A replay waits while a queue is
     /// full. True when there may be more at once.
     fn take_in(&mut self) -> bool {
-        let mut taken = 0;
-        while taken < MESSAGES_PER_ROUND && !self.input_ended && !self.must_hold() {
+        let mut done = 0;
+        while done < MESSAGES_PER_ROUND {
+            // What can leave does so before more is taken, so that it does not pile up.
+            done += 1;
+            if self.let_leave() {
+                continue;
+            }
+            if self.input_ended || self.must_hold() {
+                done -= 1;
+                break;
+            }
             match self.intake.received.try_recv() {
                 Ok(message) => self.handle(message),
-                Err(TryRecvError::Empty) if self.deadline.is_none() => break,
+                Err(TryRecvError::Empty) if self.deadline.is_none() => {
+                    done -= 1;
+                    break;
+                }
                 Err(_) => self.end_input(),
             }
-            taken += 1;
         }
         self.stats.channel_messages.set(self.intake.received.len() as u64);
-        let left = self.let_leave();
-        taken > 0 || left
+        done > 0
     }
 
     fn must_hold(&self) -> bool {
@@ -492,15 +502,15 @@ impl Exporter {
         match (message, &mut self.order) {
             (Message::Records { reader, records }, Some(order)) => order.push(reader, records),
             (Message::Records { reader, mut records }, None) => {
-                if let Some(pairs) = &mut self.pairs {
-                    pairs.see(&mut records, Instant::now());
-                }
                 if let Some(owners) = &mut self.owners {
                     let records = records.iter().map(|cut| cut.record);
                     for record in records.filter(|r| owners.is_foreign(reader, r)) {
                         self.stats.feed.foreign_records.add(1);
                         self.stats.feed.foreign_packets.add(record.packets);
                     }
+                }
+                if let Some(pairs) = &mut self.pairs {
+                    pairs.see(&mut records, Instant::now());
                 }
                 self.offer(records);
             }

@@ -8,6 +8,9 @@ use crate::stats::FeedStats;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use flowtable::Cut;
 
+/// A batch that holds more is not used again: else each would become as large as the largest one.
+pub const MAX_KEPT_BYTES: usize = 128 << 10;
+
 /// Whose time drives the exporter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -169,8 +172,12 @@ impl Intake {
         Self { links, ..self }
     }
 
-    /// Hands a used batch back to the readers, or frees it when they have enough.
+    /// Hands a used batch back to the readers, or frees it when they have enough, or when it has
+    /// grown by what few batches need.
     pub(crate) fn recycle(&self, mut records: Batch) {
+        if records.held_bytes() > MAX_KEPT_BYTES {
+            return;
+        }
         records.clear();
         // A full channel means that the readers have enough.
         let _ = self.recycle.try_send(records);

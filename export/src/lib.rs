@@ -37,7 +37,7 @@ mod urls;
 pub use batch::Batch;
 pub use device::{DeviceApi, DeviceError, Identity, MAX_ANSWER_BYTES, Selection, SetupError};
 pub use exporter::{ExporterControl, ExporterHandle, Output, StartError, start};
-pub use feed::{Feed, Intake, Observer, Pace, channel};
+pub use feed::{Feed, Intake, MAX_KEPT_BYTES, Observer, Pace, channel};
 pub use flow::{
     Body, DeviceSettings, KflowConfig, Pipeline, QueueLimits, Route, Timing, decodable, flow_limit,
 };

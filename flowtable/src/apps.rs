@@ -3,7 +3,7 @@
 
 use decode::Packet;
 use decode::app::datagram::{self, UdpPorts, UdpState};
-use decode::app::stream::{SYN, Segment};
+use decode::app::stream::{FIN, RST, SYN, Segment};
 use decode::app::{
     App, Budget, Classify, Datagram, Events, Interest, Kind, Opened, Peer, Pending, PortLists,
     PortOf, Ports, Redactor, Side, TcpConversation,
@@ -320,14 +320,20 @@ impl Apps {
         segment: &Segment<'_>,
         opening: impl FnOnce() -> Option<(Way, [Option<u32>; 2])>,
     ) -> Option<Wish> {
-        if packet.payload_len == 0 {
+        let is_silent = packet.payload_len == 0;
+        if is_silent && packet.tcp_flags & RST != 0 {
+            *slot = if *slot >= APP_ONLY { *slot } else { 0 };
+            return Some(Wish::Enough);
+        }
+        // A side that ends without a word leaves the other one to speak: that is the decoder's.
+        if is_silent && packet.tcp_flags & FIN == 0 {
             return Some(Wish::More);
         }
         let Some((client, starts)) = opening() else { return Some(Wish::Enough) };
         let opened = Opened { client: peer_of(client), starts };
         let side = opened.side(from);
         let unknown = unpack(*slot);
-        if unknown.is_some_and(|(other, _)| other == side) {
+        if !is_silent && unknown.is_some_and(|(other, _)| other == side) {
             // No first bytes any more, and nothing to tell them by.
             let (_, payloads) = unknown.unwrap_or((side, 0));
             *slot = pack(side, payloads + 1);
@@ -345,8 +351,9 @@ impl Apps {
         let Some(begun) = begun else { return Some(Wish::Enough) };
         match self.tcp.add(begun) {
             Ok(number) => *slot = number,
-            Err(_) => {
+            Err(begun) => {
                 self.refused += 1;
+                *slot = app_only(begun.app());
                 return Some(Wish::Enough);
             }
         }

@@ -46,29 +46,36 @@ impl Control {
                 return;
             }
         };
-        for name in &changes.at_start {
+        // A replay is to give the same whenever it is asked.
+        let is_fixed = |name: &&str| {
+            matches!(changes.config.source, Source::Replay(_))
+                && matches!(*name, "sample" | "cpu-budget" | "filter" | "translate")
+        };
+        let (fixed, live_now): (Vec<&str>, Vec<&str>) =
+            changes.live.iter().partition(|n| is_fixed(n));
+        for name in changes.at_start.iter().chain(&fixed) {
             warn!("reload: {name} has changed and takes effect with the next start");
         }
-        if changes.live.contains(&"filter")
+        if live_now.contains(&"filter")
             && let Some(Err(error)) = filter(&changes.config).map(|text| Filter::compile(&text, 1))
         {
             warn!("reload: {error}; everything stays as it is");
             return;
         }
         if let Some(backend) = &changes.config.backend
-            && changes.live.iter().any(|flag| config::is_route(flag))
+            && live_now.iter().any(|flag| config::is_route(flag))
             && let Err(error) = routes.redirect(backend)
         {
             warn!("reload: {error}; everything stays as it is");
             return;
         }
         self.reload.accept(&changes);
-        if changes.live.is_empty() {
+        if live_now.is_empty() {
             info!("reload: nothing changes now");
             return;
         }
-        apply(&changes.config, &changes.live, live);
-        info!("reload: in force now: {}", changes.live.join(", "));
+        apply(&changes.config, &live_now, live);
+        info!("reload: in force now: {}", live_now.join(", "));
     }
 }
 

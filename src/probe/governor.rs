@@ -55,6 +55,10 @@ impl Governor {
         let second = self.before.as_ref().map(|before| now.since(before));
         self.before = Some(now);
         let Some(second) = second else { return };
+        if self.auto.as_ref().is_some_and(|auto| auto.rate() != values.rate) {
+            // Somebody has set another rate meanwhile.
+            self.auto = None;
+        }
         let auto = self.auto.get_or_insert_with(|| {
             let auto = Auto::new(values.rate);
             self.told = (auto.rate(), None);

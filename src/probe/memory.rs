@@ -1,16 +1,23 @@
 //! How many conversations fit under the memory ceiling.
 
+use export::MAX_KEPT_BYTES;
 use flowtable::FlowTable;
 
 /// Program, libraries, stacks, reassembly (16 MiB a reader is counted below), HTTP.
 const FIXED_BYTES: usize = 48 << 20;
-/// Records on their way from a reader to the exporter.
-pub(super) const CHANNEL_BYTES: usize = 32 << 20;
+/// Batches on their way to the exporter, of all readers; each reader has room for some.
+const CHANNEL_BATCHES: usize = 384;
+const LEAST_BATCHES: usize = 64;
 /// Fragments that wait for each other, per reader.
 const READER_BYTES: usize = 17 << 20;
 
 /// Most that decoders keep on the heap, all readers together, unless the ceiling is low.
 const DECODER_BYTES: usize = 64 << 20;
+
+/// Batches that the channel to the exporter holds; a live reader must never wait.
+pub(super) fn channel_batches(readers: usize) -> usize {
+    CHANNEL_BATCHES.max(LEAST_BATCHES * readers)
+}
 
 /// Most that the decoders of one reader keep.
 pub(super) fn decoder_bytes(max_memory_mib: usize, readers: usize) -> usize {
@@ -30,7 +37,8 @@ pub(super) fn capacity(
     decoder_bytes: Option<usize>,
 ) -> Result<usize, String> {
     let ceiling = max_memory_mib << 20;
-    let taken = FIXED_BYTES + readers * (CHANNEL_BYTES + READER_BYTES + ring_bytes);
+    let channel_bytes = channel_batches(readers) * MAX_KEPT_BYTES;
+    let taken = FIXED_BYTES + channel_bytes + readers * (READER_BYTES + ring_bytes);
     let taken = taken.saturating_add(queue_bytes);
     let share = max_flows.div_ceil(readers);
     let left = ceiling.saturating_sub(taken) / readers;
@@ -79,6 +87,9 @@ mod tests {
     fn readers_share_the_conversations() {
         assert_eq!(capacity(2_000_000, 4096, 4, 128 << 20, QUEUE, None), Ok(500_000));
         assert_eq!(capacity(1, 1024, 1, 0, QUEUE, None), Ok(1));
+        // Five with all defaults.
+        let decoders = Some(decoder_bytes(1024, 5));
+        assert!(capacity(2_000_000, 1024, 5, 128 << 20, QUEUE, decoders).is_ok());
     }
 
     #[test]

@@ -60,15 +60,13 @@ pub(super) fn run(
         .into_iter()
         .map(|feed: Feed| {
             let table = tables.table(replay.local_mac)?;
-            Ok(Reader::new(table, feed).following(settings.follow()))
+            Ok(Reader::new(table, feed))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut status = Status::new(exporter.stats(), top);
     let source = replay.path.display().to_string();
     status.readers = (0..count).map(|index| ReaderStatus::new(&source, index)).collect();
-    let shown = Arc::new(SamplingStatus::new(sample, settings.values().reason));
-    status.sampling = Some(Arc::clone(&shown));
-    let mut follower = settings.follow();
+    status.sampling = Some(Arc::new(SamplingStatus::new(sample, settings.values().reason)));
     let status = setup::status(status_socket, status);
     let screen = setup::show(screen, &status, stop)?;
     let (path, snap_bytes) = (replay.path.clone(), replay.snap_bytes as usize);
@@ -81,9 +79,6 @@ pub(super) fn run(
     let closed = || status.exporter.all_closed();
     let finished = || {
         control.poll(&settings, &mut routes);
-        if let Some(values) = follower.poll() {
-            shown.show(values.rate, values.reason);
-        }
         thread.is_finished()
     };
     let summary = wait_and_finish(exporter, finished, closed, stop);

@@ -12,8 +12,8 @@ use super::settings::{Follower, Values};
 use crate::status::{Counters, FrameStats};
 
 /// Records in a batch before it is handed over, and what they may take.
-pub(super) const BATCH: usize = 128;
-pub(super) const BATCH_BYTES: usize = 64 << 10;
+const BATCH: usize = 128;
+const BATCH_BYTES: usize = 64 << 10;
 /// Fragments that never became a datagram belong to no single frame.
 const NO_FRAME: u64 = u64::MAX;
 
@@ -57,7 +57,7 @@ impl Outbox {
     }
 
     fn send(&mut self) {
-        if self.by_frame {
+        if self.by_frame && !self.batch.is_empty() {
             self.batch.promise_order();
         }
         self.alive &= self.feed.send(&mut self.batch);

@@ -12,16 +12,13 @@ use flowtable::{AppConfig, FlowTable, Sampling, Translations};
 use tracing::{info, warn};
 
 use super::backend::{self, Connected};
-use super::memory::CHANNEL_BYTES;
-use super::reader::BATCH_BYTES;
 use super::{apps, memory};
 use crate::config::{Config, OutputChoice, Rotation};
 use crate::status::{Status, Top};
 use crate::top::{Running, Screen};
 
-/// Batches between each reader and the exporter; a live reader must never wait.
-const LIVE_BATCHES: usize = CHANNEL_BYTES / BATCH_BYTES;
-/// A replay may wait, and what is used again soon is still in the cache.
+/// Batches between each reader of a replay and the exporter. It may wait, and what is used again soon
+/// is still in the cache.
 const REPLAY_BATCHES: usize = 16;
 
 /// Outputs that are open or looked up, and what the device says.
@@ -75,10 +72,10 @@ pub(super) fn exporter(
 ) -> anyhow::Result<(Vec<Feed>, ExporterHandle)> {
     let readers = links.len();
     let batches = match pace {
-        Pace::Live => LIVE_BATCHES,
-        Pace::Replay => REPLAY_BATCHES,
+        Pace::Live => memory::channel_batches(readers),
+        Pace::Replay => REPLAY_BATCHES * readers,
     };
-    let (feeds, intake) = export::channel(readers, batches * readers, pace);
+    let (feeds, intake) = export::channel(readers, batches, pace);
     let mut intake = intake.with_links(links);
     if let Some(top) = top {
         intake = intake.with_observer(top.observer());

@@ -170,6 +170,15 @@ impl Events {
         size_of_val(&self.heads[..]) + size_of_val(&self.attributes[..]) + self.text.len()
     }
 
+    /// Bytes that the list holds, used or not.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.heads.capacity() * size_of::<Head>()
+            + self.attributes.capacity() * size_of::<Attribute>()
+            + self.pairs.capacity() * size_of::<(usize, Pair)>()
+            + self.text.capacity()
+    }
+
     /// True without events.
     #[must_use]
     pub fn is_empty(&self) -> bool {

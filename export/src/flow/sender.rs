@@ -135,14 +135,16 @@ impl Sender {
     /// for the other; after a failure there is one request at a time, whatever it carries.
     fn start_due(&mut self, now: Instant) {
         let allowed = self.gate.allows(now, self.max_in_flight);
-        let has_backlog = self.in_flight.values().any(|batch| batch.from_spool);
+        let here = || self.in_flight.iter().filter(|(id, _)| !self.elsewhere.contains(id));
+        let has_backlog = here().any(|(_, batch)| batch.from_spool);
         let beside = usize::from(has_backlog && !self.gate.is_failing());
         while self.in_flight.len() - self.elsewhere.len() < allowed + beside
             && let Some(batch) = self.queue.take_due(now)
         {
             self.start(batch);
         }
-        let room = allowed > 0 && (!self.gate.is_failing() || self.in_flight.is_empty());
+        let is_free = self.in_flight.len() == self.elsewhere.len();
+        let room = allowed > 0 && (!self.gate.is_failing() || is_free);
         if room && !has_backlog {
             self.start_backlog(now);
         }
@@ -202,19 +204,19 @@ impl Sender {
             (error.id(), Outcome::Repeat { failure, after: None })
         });
         let Some(mut batch) = self.in_flight.remove(&id) else { return };
-        if self.elsewhere.remove(&id)
-            && let Outcome::Repeat { .. } = outcome
-        {
-            // No fault of the server that is asked now.
-            self.stats.attempts_failed.add(1);
-            (batch.attempts, batch.not_before) = (0, now);
-            self.take_back(batch);
-            return;
-        }
+        // Of the server that is asked now it says nothing.
+        let is_elsewhere = self.elsewhere.remove(&id);
         match outcome {
+            Outcome::Repeat { .. } if is_elsewhere => {
+                self.stats.attempts_failed.add(1);
+                (batch.attempts, batch.not_before) = (0, now);
+                self.take_back(batch);
+            }
             Outcome::Accepted => {
-                self.gate.answered();
-                self.streak.succeeded();
+                if !is_elsewhere {
+                    self.gate.answered();
+                    self.streak.succeeded();
+                }
                 self.stats.accepted.add(batch.records);
                 self.stats.batches_sent.add(1);
                 self.stats.bytes_sent.add(batch.body.len() as u64);
@@ -222,8 +224,12 @@ impl Sender {
                 self.settled(&batch);
             }
             Outcome::Refused(failure) => {
-                self.gate.answered();
-                self.streak.refused(&failure, batch.records);
+                if is_elsewhere {
+                    warn!("{} records were refused at the old place: {failure}", batch.records);
+                } else {
+                    self.gate.answered();
+                    self.streak.refused(&failure, batch.records);
+                }
                 self.lose(batch.records, Lost::Rejected);
                 self.settled(&batch);
             }
