@@ -131,6 +131,22 @@ fn the_other_side_may_still_say_something_known() {
 }
 
 #[test]
+fn a_side_that_ends_without_a_word_leaves_the_other_to_speak() {
+    let mut world = opened(PLAIN);
+    world.feed(segment(FIN_ACK, 1_000, 7_000), b"");
+    world.answer(segment(ACK, 7_000, 1_001), SSH_SERVER);
+    assert_eq!(world.kept(), 1);
+    world.answer(segment(FIN_ACK, 7_000 + SSH_SERVER.len() as u32, 1_001), b"");
+    let (apps, events) = world.end();
+    assert_eq!(apps, [Some(App::Ssh), Some(App::Ssh)]);
+    assert_eq!(events, [(App::Ssh, Kind::Facts); 2]);
+
+    let mut world = opened([40_000, 443]);
+    world.answer(segment(RST, 7_000, 1_000), b"");
+    assert_eq!((world.kept(), world.end().0), (0, vec![Some(App::Tls), Some(App::Tls)]));
+}
+
+#[test]
 fn bytes_that_do_not_come_first_decide_nothing() {
     let mut world = opened(PLAIN);
     // The request comes second and belongs in front of it.
@@ -172,4 +188,55 @@ fn datagrams_need_no_place_but_for_what_is_remembered() {
     world.feed(out(2, 17, 0), QUERY);
     assert_eq!((world.kept(), &world.queries[..]), (0, &["example.org".to_owned()][..]));
     assert_eq!(world.end().1, [(App::Dns, Kind::Request)]);
+}
+
+/// What may be said: beginnings that protocols know, and noise.
+const SAID: [&[u8]; 8] = [
+    NOTHING_KNOWN,
+    SSH_SERVER,
+    QUERY,
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"\x16\x03\x01\0\x40\x01",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    b"",
+];
+
+proptest! {
+    #[test]
+    fn whatever_is_said_nothing_is_kept_of_what_is_gone(
+        steps in prop::collection::vec(
+            (0_u32..3, any::<bool>(), any::<bool>(), 0_usize..8, 0_u8..32, 0_u32..200), 1..120,
+        ),
+        ports in prop::sample::select(vec![PLAIN, [40_000, 443], [40_000, 53], [40_000, 80]]),
+        capacity in 1_usize..4,
+    ) {
+        let mut world = World::new(ports);
+        world.table = FlowTable::new(Config {
+            capacity,
+            hash_key: 7,
+            apps: Some(AppConfig { budget_bytes: 4096, ..AppConfig::default() }),
+            ..Config::default()
+        })
+        .unwrap();
+        for (host, is_tcp, is_back, said, flags, seq) in &steps {
+            let protocol = if *is_tcp { 6 } else { 17 };
+            let packet = Packet {
+                tcp_seq: 1_000 + seq,
+                tcp_ack: 7_000 + seq,
+                ..out(2 + host, protocol, if *is_tcp { *flags } else { 0 })
+            };
+            let payload = SAID[*said];
+            if *is_back {
+                world.answer(packet, payload);
+            } else {
+                world.feed(packet, payload);
+            }
+            let apps = world.table.stats().apps;
+            prop_assert!(apps.heap_bytes <= 4096, "{apps:?}");
+        }
+        world.table.flush(at(9), &mut |_| {});
+        let apps = world.table.stats().apps;
+        prop_assert_eq!((apps.conversations, apps.heap_bytes), (0, 0));
+    }
 }
