@@ -1,24 +1,43 @@
-//! The conversation table under any packets with ticks, sweeps, flushes and capture losses in any
-//! order: it never passes its bounds, every packet is in exactly one record or counted as left out,
-//! and the parts of its figures never exceed their whole.
+//! The conversation table under any packets with ticks, sweeps, flushes, capture losses and changes of
+//! the sampling rate in any order: it never passes its bounds, every packet is in exactly one record
+//! or counted as left out, the parts of its figures never exceed their whole, and decoders keep
+//! nothing of conversations that are gone.
 //!
-//! Input, little-endian: capacity (1), sampling (1), then steps: what (1), time since the step
+//! Input, little-endian: capacity (1), sampling and decoders (1), then steps: what (1), time since the step
 //! before (1, squared, in ms), and for a made packet 20 bytes: hosts and ports (1), protocol, family
 //! and VLAN (1), flags (1), merged packets (1), sequence number (4), acknowledgment (4), window (2),
-//! payload (2), packet time relative to now in ms (1, signed), header length (1), option bytes taken
-//! from what follows (1), IP identification (1); for a frame its length (1) and bytes.
+//! payload (2), packet time relative to now in ms (1, signed), header length and message (1), option
+//! bytes taken from what follows, which are payload, too, unless there is a message (1), IP
+//! identification (1); for a frame its length (1) and bytes.
 #![no_main]
 
 use decode::{Frame, Link, Outcome, Packet};
 use flowtable::tcp::TcpMetrics;
-use flowtable::{Config, Cut, FlowTable, Group, Moment, Origin, Record, Sampling};
+use flowtable::{AppConfig, Config, Cut, FlowTable, Group, Moment, Origin, Record, Sampling};
 use libfuzzer_sys::fuzz_target;
 
 const MADE_BYTES: usize = 20;
 const MAX_STEPS: usize = 512;
 const START_NS: u64 = 1_764_000_000_000_000_000;
 const MS: u64 = 1_000_000;
-const PORTS: [u16; 4] = [0, 80, 40_000, 40_001];
+const PORTS: [u16; 4] = [53, 80, 40_000, 40_001];
+/// What all decoders may keep.
+const BUDGET_BYTES: usize = 8 << 10;
+/// Beginnings that protocols know, four for each of three kinds.
+const MESSAGES: [&[u8]; 12] = [
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    b"\x16\x03\x01\0\x40\x01\0\0\x3c\x03\x03",
+    b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01",
+    b"\x12\x34\x81\x80\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01",
+    b"\0\x13\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01",
+    b"\xc0\0\0\0\x01\x08\0\0\0\0\0\0\0\0\0\0\x41",
+    b"SSH-2.0-a\r\n",
+    b"220 a ESMTP\r\n",
+    b"*1\r\n$4\r\nPING\r\n",
+    b"\0\0\0\x08\x04\xd2\x16\x2f",
+];
 
 /// What the records say together.
 #[derive(Default)]
@@ -31,7 +50,8 @@ struct Sums {
 impl Sums {
     fn add(&mut self, cut: &Cut<'_>) {
         let record: &Record = cut.record;
-        assert!(record.packets > 0);
+        // Several messages in one packet make several records.
+        assert!(record.packets > 0 || cut.event.is_some());
         assert!(u64::from(record.fragments) <= record.packets);
         assert_eq!(record.connection_id != 0, matches!(record.protocol, 6 | 17));
         assert!(cut.tcp.is_none() || record.protocol == 6);
@@ -128,6 +148,7 @@ impl<'a> World<'a> {
         assert_eq!(stats.packets + stats.packets_unsampled, self.packets);
         let gone = stats.closed + stats.expired + stats.evicted;
         assert!(stats.created >= gone);
+        assert!(stats.apps.heap_bytes <= BUDGET_BYTES as u64);
     }
 
     fn flush(&mut self) {
@@ -137,6 +158,7 @@ impl<'a> World<'a> {
         let stats = self.table.stats();
         assert!(self.table.is_empty());
         assert_eq!((stats.conversations, stats.tcp_details), (0, 0));
+        assert_eq!((stats.apps.conversations, stats.apps.heap_bytes), (0, 0));
         assert_eq!((stats.records, stats.packets), (self.sums.records, self.sums.packets));
         if stats.packets_unsampled == 0 {
             assert_eq!((self.sums.packets, self.sums.bytes), (self.packets, self.bytes));
@@ -148,7 +170,9 @@ fuzz_target!(|input: &[u8]| {
     let Some((&[size, sampled], mut rest)) = input.split_first_chunk::<2>() else { return };
     let capacity = 1 + usize::from(size % 24);
     let sampling = Sampling::new(u32::from(sampled % 4));
-    let config = Config { capacity, hash_key: 3, local_mac: None, sampling, ids_key: 4, ..Config::default() };
+    let apps = AppConfig { budget_bytes: BUDGET_BYTES, ..AppConfig::default() };
+    let apps = (sampled & 4 != 0).then_some(apps);
+    let config = Config { capacity, hash_key: 3, sampling, ids_key: 4, apps, ..Config::default() };
     let mut world = World {
         table: FlowTable::new(config).expect("a small table"),
         group: Group::default(),
@@ -179,6 +203,11 @@ fuzz_target!(|input: &[u8]| {
                 let from_ns = world.now().wall_ns;
                 world.table.note_capture_loss(from_ns, from_ns + u64::from(what) * MS);
             }
+            7 => {
+                world.update();
+                let (now, rate) = (world.now(), u32::from(what >> 4) % 4);
+                world.table.set_sampling(Sampling::new(rate), now, &mut |cut| world.sums.add(&cut));
+            }
             5..=6 => {
                 let Some((&len, left)) = rest.split_first() else { break };
                 let (data, left) = left.split_at(left.len().min(len.into()));
@@ -194,6 +223,13 @@ fuzz_target!(|input: &[u8]| {
                 let (data, left) = left.split_at(left.len().min((step[18] & 0x3f).into()));
                 rest = left;
                 *world.group.slot() = made(step);
+                let kind = usize::from(step[17] >> 6);
+                let data = match kind.checked_sub(1) {
+                    Some(kind) => MESSAGES[4 * kind + usize::from(step[18] >> 6)],
+                    None => data,
+                };
+                let packet = world.group.slot();
+                packet.payload_captured = packet.payload_len.min(data.len() as u32);
                 world.commit(data, i64::from(step[16] as i8), u16::from(step[19]) * 8);
             }
         }

@@ -12,7 +12,7 @@ use super::settings::{Follower, Values};
 use crate::status::{Counters, FrameStats};
 
 /// Records in a batch before it is handed over, and what they may take.
-const BATCH: usize = 128;
+const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
 /// Fragments that never became a datagram belong to no single frame.
 const NO_FRAME: u64 = u64::MAX;
