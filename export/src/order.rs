@@ -55,6 +55,14 @@ impl Point {
     fn at(time_ns: u64, frame: u64) -> Self {
         Self { time_ns, phase: 0, frame }
     }
+
+    /// Behind all records of a second; of the last one that there can be, too.
+    fn behind(second: u64) -> Self {
+        match (second + 1).checked_mul(NS_PER_S) {
+            Some(time_ns) => Self::at(time_ns, 0),
+            None => Self { time_ns: u64::MAX, phase: u32::MAX, frame: u64::MAX },
+        }
+    }
 }
 
 fn phase(time_ns: u64, ticked: (u64, u32), by_frame: bool) -> u32 {
@@ -213,9 +221,8 @@ impl Order {
     /// next call of [`Order::settle`].
     pub(crate) fn next(&mut self) -> Option<Leaving<'_>> {
         let second = self.lanes.iter().filter_map(Lane::oldest_ns).min()? / NS_PER_S;
-        let next_second_ns = (second + 1).saturating_mul(NS_PER_S);
         let slowest = self.lanes.iter().filter_map(|lane| lane.passed).min();
-        let end = Point::at(next_second_ns, 0);
+        let end = Point::behind(second);
         let passed = slowest.unwrap_or(end);
         let early = passed < end && self.waiting_records > self.max_records;
         let until = if early { end } else { passed.min(end) };
@@ -237,7 +244,7 @@ impl Order {
 
     /// Whether no record of this second comes any more.
     pub(crate) fn has_passed(&self, second: u64) -> bool {
-        let end = Point::at((second + 1).saturating_mul(NS_PER_S), 0);
+        let end = Point::behind(second);
         self.lanes.iter().filter_map(|lane| lane.passed).all(|passed| passed >= end)
     }
 
@@ -366,6 +373,16 @@ mod tests {
         assert_eq!((left.second, left.iter().len(), left.early), (1, 2, true));
         order.settle(drop);
         assert!(order.next().is_none());
+    }
+
+    #[test]
+    fn the_last_time_that_there_can_be_is_no_end_of_the_order() {
+        let mut order = Order::new(1, 10);
+        order.push(0, batch([at(u64::MAX - 1, 1), at(u64::MAX, 2), at(u64::MAX, u64::MAX)]));
+        order.tick(0, u64::MAX);
+        order.end(0);
+        assert_eq!(frames(&mut order), [vec![1, 2, u64::MAX]]);
+        assert!(order.is_empty() && order.has_passed(u64::MAX / NS_PER_S));
     }
 
     #[test]
