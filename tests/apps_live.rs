@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use common::folder;
@@ -145,7 +146,12 @@ fn quic_between_the_client_and_the_server_of_ngtcp2_tells_name_version_and_proto
     certificate(folder.path());
     std::fs::write(folder.path().join("index.html"), "ok").unwrap();
     let _servers = [443, 4433].map(|port| world.gtlsserver(folder.path(), port));
+    let next_port = AtomicU16::new(40_000);
     let ask = |name: &str, port: &str, version: &str| {
+        // Never the same twice: two connections between the same ports were one conversation.
+        let local = next_port.fetch_add(2, Ordering::Relaxed);
+        let range = "/proc/sys/net/ipv4/ip_local_port_range";
+        std::fs::write(range, format!("{local} {}", local + 1)).unwrap();
         let mut command = Command::new("gtlsclient");
         command.args(["-q", "--exit-on-all-streams-close", "--timeout=10s", "-v", version]);
         succeed(command.args([name, port, "https://quic.test/index.html"]));
