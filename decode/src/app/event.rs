@@ -229,7 +229,7 @@ impl Draft<'_> {
         let at = text.len();
         for part in parts {
             // Most have none, and looking whether they do is faster than looking where.
-            let end = match part.contains(&0) {
+            let end = match has_zero(part) {
                 true => part.iter().position(|&byte| byte == 0),
                 false => None,
             };
@@ -279,6 +279,25 @@ impl Draft<'_> {
     }
 }
 
+/// Whether one of the bytes is 0; looks at eight at a time.
+#[inline(always)]
+fn has_zero(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let zeros = |chunk: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*chunk);
+        word.wrapping_sub(ONES) & !word & TOPS
+    };
+    match bytes.last_chunk::<8>() {
+        // What is left behind the last whole chunk, and some bytes again.
+        Some(last) => {
+            bytes.as_chunks::<8>().0.iter().fold(zeros(last), |found, chunk| found | zeros(chunk))
+                != 0
+        }
+        None => bytes.iter().fold(false, |found, &byte| found | (byte == 0)),
+    }
+}
+
 fn push_repaired(bytes: &[u8], text: &mut String) {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -314,8 +333,14 @@ impl<'a> EventView<'a> {
     /// The first attribute with this field.
     #[must_use]
     pub fn get(&self, field: Field) -> Option<Value<'a>> {
-        let attribute = self.attributes.iter().find(|attribute| attribute.field == field)?;
-        Some(resolve(attribute, self.text))
+        self.find(|other| other == field).map(|(_, value)| value)
+    }
+
+    /// The first attribute with a field for which `matches` holds.
+    #[must_use]
+    pub fn find(&self, matches: impl Fn(Field) -> bool) -> Option<(Field, Value<'a>)> {
+        let attribute = self.attributes.iter().find(|attribute| matches(attribute.field))?;
+        Some((attribute.field, resolve(attribute, self.text)))
     }
 }
 
@@ -392,6 +417,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_zero_is_found_wherever_it_stands(mut bytes in prop::collection::vec(1_u8.., 1..40),
+            at in any::<prop::sample::Index>()) {
+            prop_assert!(!has_zero(&bytes));
+            let at = at.index(bytes.len());
+            bytes[at] = 0;
+            prop_assert!(has_zero(&bytes));
+        }
+
         #[test]
         fn any_bytes_make_a_bounded_text(parts in prop::collection::vec(
             prop::collection::vec(any::<u8>(), 0..900), 0..4)) {

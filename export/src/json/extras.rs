@@ -1,109 +1,126 @@
 //! The members of a JSON line that only some records have.
 
-use decode::app::{EventView, Face, Kind, Value};
+use decode::app::{EventView, FIELDS, Face, FieldInfo, Kind, Value};
 use flowtable::tcp::TcpMetrics;
 
-use super::text::{write_addr, write_number, write_string};
+use super::line::Line;
 use crate::tcp_fields::{EachMetric, TcpValue, for_each_metric};
 
-/// Appends `,"tcp":{…}` with the metrics that say something.
-pub(super) fn tcp(out: &mut Vec<u8>, metrics: &TcpMetrics) {
-    out.extend_from_slice(b",\"tcp\":");
-    let start = out.len();
-    for_each_metric(metrics, &mut Members(out));
-    match out.get_mut(start) {
-        Some(first) => *first = b'{',
-        None => out.push(b'{'),
+/// Longest `"name":` of an attribute.
+const KEY_BYTES: usize = 32;
+
+/// The `"name":` of every attribute, by [`Field::index`].
+pub(super) struct Keys(Vec<([u8; KEY_BYTES], usize)>);
+
+impl Keys {
+    pub(super) fn new() -> Self {
+        let key = |info: &FieldInfo| {
+            let (mut key, text) = ([0; KEY_BYTES], format!("\"{}\":", info.name));
+            // A test holds names to what fits.
+            let len = text.len().min(KEY_BYTES);
+            key[..len].copy_from_slice(&text.as_bytes()[..len]);
+            (key, len)
+        };
+        Self(FIELDS.iter().map(key).collect())
     }
-    out.push(b'}');
 }
 
-struct Members<'a>(&'a mut Vec<u8>);
+/// Appends `,"tcp":{…}` with the metrics that say something.
+#[inline(always)]
+pub(super) fn tcp(line: &mut Line<'_>, metrics: &TcpMetrics) {
+    line.begin_part();
+    line.plain(b",\"tcp\":");
+    let mut object = Object::open(line);
+    for_each_metric(metrics, &mut object);
+    object.close();
+}
 
-impl EachMetric for Members<'_> {
+impl EachMetric for Object<'_, '_> {
     #[inline(always)]
     fn metric(&mut self, key: &'static str, value: TcpValue) {
-        let Self(out) = self;
-        out.extend_from_slice(key.as_bytes());
+        // The comma of the key stands there before the first one, too.
+        let line = self.next();
+        line.plain(&key.as_bytes()[1..]);
         match value {
-            TcpValue::Number(number) => write_number(out, number),
-            TcpValue::Word(word) => {
-                out.push(b'"');
-                out.extend_from_slice(word.as_bytes());
-                out.push(b'"');
-            }
+            TcpValue::Number(number) => line.number(number),
+            TcpValue::Word(word) => line.word(word),
         }
     }
 }
 
 /// Appends `,"application":{…}`: the common shape, then all attributes under their names.
-pub(super) fn application(out: &mut Vec<u8>, event: &EventView<'_>) {
-    out.extend_from_slice(b",\"application\":");
-    let mut object = Object::open(out);
-    write_string(object.member("app"), event.app.name());
-    let kind = match event.kind {
-        Kind::Request => "request",
-        Kind::Response => "response",
-        Kind::Facts => "facts",
-    };
-    write_string(object.member("kind"), kind);
-    for (name, face) in [("operation", Face::Operation), ("status", Face::Status)] {
-        let mut attributes = event.attributes();
-        if let Some((_, value)) = attributes.find(|(field, _)| field.info().face == face) {
-            write_value(object.member(name), value);
+#[inline(never)]
+pub(super) fn application<'a>(mut line: Line<'a>, keys: &Keys, event: &EventView<'_>) -> Line<'a> {
+    line.begin_part();
+    line.plain(b",\"application\":{\"app\":");
+    line.word(event.app.name());
+    line.plain(match event.kind {
+        Kind::Request => b",\"kind\":\"request\"",
+        Kind::Response => b",\"kind\":\"response\"",
+        Kind::Facts => b",\"kind\":\"facts\"",
+    });
+    for (key, face) in [(&b",\"operation\":"[..], Face::Operation), (b",\"status\":", Face::Status)]
+    {
+        if let Some((_, value)) = event.find(|field| field.info().face == face) {
+            line.plain(key);
+            write_value(&mut line, value);
         }
     }
     if let Some(latency_us) = event.latency_us {
-        write_number(object.member("latency_us"), latency_us);
+        line.plain(b",\"latency_us\":");
+        line.number(latency_us);
     }
-    let mut attributes = Object::open(object.member("attributes"));
+    line.plain(b",\"attributes\":");
+    let mut attributes = Object::open(&mut line);
     for (field, value) in event.attributes() {
-        let info = field.info();
-        if info.face == Face::Detail && value != Value::Text("") {
-            write_value(attributes.member(info.name), value);
+        if field.info().face == Face::Detail && value != Value::Text("") {
+            let (key, len) = &keys.0[field.index()];
+            let line = attributes.next();
+            line.front(*key, *len);
+            write_value(line, value);
         }
     }
     attributes.close();
-    object.close();
+    line.plain(b"}");
+    line
 }
 
-fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
+/// At most 32 numbers and addresses stand between two texts.
+#[inline(always)]
+fn write_value(line: &mut Line<'_>, value: Value<'_>) {
     match value {
-        Value::Text(text) => write_string(out, text),
-        Value::Number(number) => write_number(out, number),
-        Value::Address(address) => {
-            out.push(b'"');
-            write_addr(out, address);
-            out.push(b'"');
-        }
+        Value::Text(text) => line.string(text),
+        Value::Number(number) => line.number(number),
+        Value::Address(address) => line.address(address),
     }
 }
 
 /// An object whose members are written one by one.
-struct Object<'a> {
-    out: &'a mut Vec<u8>,
+struct Object<'a, 'b> {
+    line: &'a mut Line<'b>,
+    /// What stands before the next member.
     before: u8,
 }
 
-impl<'a> Object<'a> {
-    fn open(out: &'a mut Vec<u8>) -> Self {
-        Self { out, before: b'{' }
+impl<'a, 'b> Object<'a, 'b> {
+    #[inline(always)]
+    fn open(line: &'a mut Line<'b>) -> Self {
+        Self { line, before: b'{' }
     }
 
-    /// Begins a member; `name` needs no escapes. Its value is to be written next.
-    fn member(&mut self, name: &str) -> &mut Vec<u8> {
-        self.out.push(std::mem::replace(&mut self.before, b','));
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        self.out
+    /// Begins a member, whose key and value are to be written next.
+    #[inline(always)]
+    fn next(&mut self) -> &mut Line<'b> {
+        self.line.plain(&[std::mem::replace(&mut self.before, b',')]);
+        self.line
     }
 
+    #[inline(always)]
     fn close(self) {
         if self.before == b'{' {
-            self.out.push(b'{');
+            self.line.plain(b"{");
         }
-        self.out.push(b'}');
+        self.line.plain(b"}");
     }
 }
 
@@ -113,17 +130,33 @@ mod tests {
     use flowtable::tcp::Role;
 
     use super::*;
+    use crate::json::line::buffer;
+
+    fn written(write: impl FnOnce(Line<'_>) -> Line<'_>) -> String {
+        let (mut out, mut buffer) = (Vec::new(), buffer());
+        write(Line::new(&mut out, &mut buffer)).finish();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn with_tcp<'a>(mut line: Line<'a>, metrics: &TcpMetrics) -> Line<'a> {
+        tcp(&mut line, metrics);
+        line
+    }
+
+    #[test]
+    fn every_key_is_complete() {
+        for (info, (key, len)) in FIELDS.iter().zip(Keys::new().0) {
+            assert_eq!(key[..len], *format!("\"{}\":", info.name).as_bytes());
+        }
+    }
 
     #[test]
     fn tcp_metrics_are_an_object_of_what_there_is_to_say() {
-        let mut out = Vec::new();
-        tcp(&mut out, &TcpMetrics::default());
-        assert_eq!(out, br#","tcp":{}"#);
-        out.clear();
+        assert_eq!(written(|line| with_tcp(line, &TcpMetrics::default())), r#","tcp":{}"#);
         let metrics =
             TcpMetrics { retransmitted: 8, role: Some(Role::Client), ..TcpMetrics::default() };
-        tcp(&mut out, &metrics);
-        assert_eq!(out, br#","tcp":{"retransmitted":8,"role":"client"}"#);
+        let expected = r#","tcp":{"retransmitted":8,"role":"client"}"#;
+        assert_eq!(written(|line| with_tcp(line, &metrics)), expected);
     }
 
     #[test]
@@ -133,22 +166,20 @@ mod tests {
         draft.latency_us(7_867).text(Field::HttpMethod, b"GET");
         draft.number(Field::HttpStatus, 302).text(Field::HttpUrl, b"/\"\n\\");
         draft.text(Field::HttpReferer, b"");
-        let mut out = Vec::new();
-        application(&mut out, &events.get(0).unwrap());
+        let event = events.get(0).unwrap();
         let expected = concat!(
             r#","application":{"app":"http","kind":"response","operation":"GET","status":302,"#,
             r#""latency_us":7867,"attributes":{"url":"/\"\n\\"}}"#
         );
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(written(|line| application(line, &Keys::new(), &event)), expected);
     }
 
     #[test]
     fn an_event_without_attributes_is_an_object_all_the_same() {
         let mut events = Events::default();
         events.begin(App::Ssh, Kind::Facts);
-        let mut out = Vec::new();
-        application(&mut out, &events.get(0).unwrap());
+        let event = events.get(0).unwrap();
         let expected = r#","application":{"app":"ssh","kind":"facts","attributes":{}}"#;
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(written(|line| application(line, &Keys::new(), &event)), expected);
     }
 }

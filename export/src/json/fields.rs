@@ -2,66 +2,66 @@
 
 use flowtable::Cut;
 
-use super::extras;
-use super::text::{TimeText, write_addr, write_mac, write_number};
+use super::extras::{self, Keys};
+use super::line::{self, Buffer, Line};
+use super::text::TimeText;
 use crate::schema::{EachField, FieldValue, for_each_field};
 
-/// Lines are shorter, but for long texts of messages.
-const LINE_BYTES: usize = 1 << 10;
-
 /// Writes records as lines; the same record gives the same bytes.
-#[derive(Default)]
 pub(crate) struct LineWriter {
     times: TimeText,
+    keys: Keys,
+    buffer: Box<Buffer>,
+}
+
+impl Default for LineWriter {
+    fn default() -> Self {
+        Self { times: TimeText::default(), keys: Keys::new(), buffer: line::buffer() }
+    }
 }
 
 impl LineWriter {
     /// Appends one line with its newline.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, cut: &Cut<'_>) {
         let start = out.len();
-        out.reserve(LINE_BYTES);
-        for_each_field(cut.record, &mut Members { out, times: &mut self.times });
+        let mut line = Line::new(out, &mut self.buffer);
+        line.begin_part();
+        for_each_field(cut.record, &mut Members { line: &mut line, times: &mut self.times });
+        if let Some(metrics) = cut.tcp {
+            extras::tcp(&mut line, metrics);
+        }
+        if let Some(event) = &cut.event {
+            line = extras::application(line, &self.keys, event);
+        }
+        line.plain(b"}\n");
+        line.finish();
+        // Instead of the comma before the first member.
         if let Some(first) = out.get_mut(start) {
             *first = b'{';
         }
-        if let Some(metrics) = cut.tcp {
-            extras::tcp(out, metrics);
-        }
-        if let Some(event) = &cut.event {
-            extras::application(out, event);
-        }
-        out.extend_from_slice(b"}\n");
     }
 }
 
 /// Where the members of a line go.
-struct Members<'a> {
-    out: &'a mut Vec<u8>,
+struct Members<'a, 'b> {
+    line: &'a mut Line<'b>,
     times: &'a mut TimeText,
 }
 
-impl EachField for Members<'_> {
+impl EachField for Members<'_, '_> {
     #[inline(always)]
     fn field(&mut self, key: &'static str, value: FieldValue) {
-        let Self { out, times } = self;
-        out.extend_from_slice(key.as_bytes());
+        let Self { line, times } = self;
+        line.plain(key.as_bytes());
         match value {
-            FieldValue::Time(ns) => quoted(out, |out| times.write(out, ns)),
-            FieldValue::Address(address) => quoted(out, |out| write_addr(out, address)),
-            FieldValue::Number(number) => write_number(out, number),
-            FieldValue::Word(word) => quoted(out, |out| out.extend_from_slice(word.as_bytes())),
-            FieldValue::Mac(mac) => quoted(out, |out| write_mac(out, mac)),
-            FieldValue::Absent => out.extend_from_slice(b"null"),
+            FieldValue::Time(ns) => line.time(times, ns),
+            FieldValue::Address(address) => line.address(address),
+            FieldValue::Number(number) => line.number(number),
+            FieldValue::Word(word) => line.word(word),
+            FieldValue::Mac(mac) => line.mac(mac),
+            FieldValue::Absent => line.plain(b"null"),
         }
     }
-}
-
-/// No value needs escapes: addresses, times and words only.
-#[inline(always)]
-fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    out.push(b'"');
-    write(out);
-    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod extras;
 mod fields;
+mod line;
 mod rotate;
 mod text;
 
