@@ -125,7 +125,7 @@ fields! {
     "lost_upstream" "TCP_LOST_UPSTREAM"
         "of retransmitted: the original was lost before the capture point" =>
         |m| count(m.lost_upstream);
-    "duplicates" "TCP_DUPLICATES" "copies of one packet, made by the network or the capture" =>
+    "duplicates" "TCP_DUPLICATES" "packets that came twice: copied by the network or the capture, or overtaken by their retransmission" =>
         |m| count(m.duplicates);
     "dup_acks" "TCP_DUP_ACKS" "duplicate ACKs sent" => |m| count(m.dup_acks);
     "sacks" "TCP_SACKS" "segments with SACK blocks sent" => |m| count(m.sacks);

@@ -20,8 +20,11 @@ const MIN_REACTION_US: u32 = 20;
 const TSVAL_HORIZON_US: u32 = 10_000_000;
 
 /// Distance of IP identifications that may be put down to counting; most senders count, for the
-/// others this seldom fits.
-const IP_ID_HORIZON: i16 = 64;
+/// others this seldom fits. Those that were used for what lies between come on top.
+const IP_ID_HORIZON: u16 = 64;
+
+/// So many at most: identifications that are no numbers fit more often the further it goes.
+const MAX_IP_ID_HORIZON: u16 = 4_096;
 
 /// Merged segments are walked in at most this many pieces.
 const MAX_PIECES: u32 = 256;
@@ -182,7 +185,7 @@ impl TcpState {
     /// Something is missing in front of this segment.
     fn gap(&mut self, way: Way, piece: &Piece, details: &mut Details) {
         let (side, peer) = self.pair(way);
-        let (start, since_us) = (side.expected, side.last_data_us);
+        let (start, since_us, before_id) = (side.expected, side.last_data_us, side.ip_id);
         let acked =
             if peer.bits & bit::ACKED != 0 { distance(peer.acked, start).max(0) } else { 0 };
         let len = piece.seq.wrapping_sub(start);
@@ -210,6 +213,7 @@ impl TcpState {
             at_us: piece.time_us(),
             tsval: piece.tsval.unwrap_or(0) as u16,
             ip_id: piece.ip_id,
+            ip_ids: counted_over(before_id, piece, len),
             acked: acked >= len,
             suspect,
             told_us: 0,
@@ -223,9 +227,12 @@ impl TcpState {
         let hole = self.hole_at(way, piece, details);
         let side = &mut self.sides[way.index()];
         side.spoil_probe(piece);
-        let copy = sent_relative(piece, side.tsval, side.ip_id, side.last_data_us);
+        let behind = distance(side.expected, piece.seq).max(0).unsigned_abs();
+        let horizon = ip_id_horizon(piece, behind);
+        let copy = sent_relative(piece, side.tsval, side.ip_id, horizon, side.last_data_us);
+        let mut late = copy == Sent::Before;
         if let Some(hole) = hole {
-            self.fill(way, piece, &hole, details);
+            late |= self.fill(way, piece, &hole, details);
         } else if copy == Sent::Before && distance(end, side.expected) <= 0 {
             // The very packet again: the network or the capture made two of it.
             match details.obtain(&mut self.detail) {
@@ -241,7 +248,7 @@ impl TcpState {
         if distance(end, side.expected) > 0 {
             side.expected = end;
         }
-        if copy != Sent::Before {
+        if !late {
             side.tsval = piece.tsval.unwrap_or(0) as u16;
             side.ip_id = piece.ip_id;
         }
@@ -262,11 +269,11 @@ impl TcpState {
     }
 
     /// What was missing came: late on its way, or sent again because it was lost before it got
-    /// here.
-    fn fill(&mut self, way: Way, piece: &Piece, hole: &Hole, details: &mut Details) {
+    /// here. True for late.
+    fn fill(&mut self, way: Way, piece: &Piece, hole: &Hole, details: &mut Details) -> bool {
         let overtaken = self.is_overtaken(way, piece, hole);
         let ledger = &mut self.ledgers[way.index()];
-        let late = match sent_relative(piece, hole.tsval, hole.ip_id, hole.at_us) {
+        let late = match sent_relative(piece, hole.tsval, hole.ip_id, hole.ip_ids, hole.at_us) {
             Sent::Before => true,
             Sent::After => false,
             Sent::Unknown => overtaken,
@@ -289,6 +296,7 @@ impl TcpState {
         } else {
             self.retransmitted(way, piece, Some(hole), details);
         }
+        late
     }
 }
 
@@ -342,9 +350,25 @@ fn preceding(ip_id: u16) -> u16 {
     if ip_id == 0 { 0 } else { ip_id.wrapping_sub(1) }
 }
 
+/// How far the IP identifications of a sender that counts may go over so many bytes: as many as
+/// there were segments, and few more.
+fn ip_id_horizon(piece: &Piece, bytes: u32) -> u16 {
+    let segments = bytes.div_ceil(piece.len.max(1));
+    segments.saturating_add(IP_ID_HORIZON.into()).min(MAX_IP_ID_HORIZON.into()) as u16
+}
+
+/// How far they went over `missing` bytes, from the one of the last segment before them to that of
+/// the `piece` behind them, if it was counting.
+fn counted_over(before: u16, piece: &Piece, missing: u32) -> u16 {
+    let used = piece.ip_id.wrapping_sub(before);
+    let counts = before != 0 && piece.ip_id != 0 && used <= ip_id_horizon(piece, missing);
+    if counts { used.max(IP_ID_HORIZON) } else { IP_ID_HORIZON }
+}
+
 /// Compares the sending of `piece` with that of a segment of the same side seen at `then_us`: by
-/// timestamp (RFC 7323 section 4.1: it never goes back), else by IP identification.
-fn sent_relative(piece: &Piece, tsval: u16, ip_id: u16, then_us: u32) -> Sent {
+/// timestamp (RFC 7323 section 4.1: it never goes back), else by IP identification, if that lies
+/// within `horizon`.
+fn sent_relative(piece: &Piece, tsval: u16, ip_id: u16, horizon: u16, then_us: u32) -> Sent {
     if let Some(own) = piece.tsval
         && elapsed_us(piece.time_us(), then_us) < TSVAL_HORIZON_US
     {
@@ -357,9 +381,12 @@ fn sent_relative(piece: &Piece, tsval: u16, ip_id: u16, then_us: u32) -> Sent {
     if piece.ip_id == 0 || ip_id == 0 {
         return Sent::Unknown;
     }
-    match piece.ip_id.wrapping_sub(ip_id).cast_signed() {
-        id if (1..=IP_ID_HORIZON).contains(&id) => Sent::After,
-        id if (-IP_ID_HORIZON..=0).contains(&id) => Sent::Before,
-        _ => Sent::Unknown,
+    let (after, before) = (piece.ip_id.wrapping_sub(ip_id), ip_id.wrapping_sub(piece.ip_id));
+    if before <= horizon {
+        Sent::Before
+    } else if after <= horizon {
+        Sent::After
+    } else {
+        Sent::Unknown
     }
 }

@@ -380,6 +380,61 @@ fn nothing_is_sent_again_before_the_peers_news_could_be_answered() {
 }
 
 #[test]
+fn hundreds_of_segments_that_another_path_overtook_are_late_and_not_sent_again() {
+    let with_id = |n: u32| {
+        let segment = data(1_000 + 100 * n, 100);
+        Segment { ip_id: Some((40_u16).wrapping_add(n as u16)), ..segment }
+    };
+    let mut c = opened();
+    // 0, then 300 before 1 to 299, which come one by one between what follows. The peer has told at
+    // once, and far more than a round trip has passed.
+    c.feed(Up, with_id(0)).feed(Up, with_id(300)).feed(Down, sacking(1_100, &[(31_000, 31_100)]));
+    c.wait(100 * MS);
+    for n in 1..300 {
+        c.feed(Up, with_id(n)).feed(Up, with_id(300 + n)).wait(MS);
+    }
+    let up = c.up();
+    assert_eq!((up.out_of_order, up.retransmitted, up.duplicates, up.gaps), (299, 0, 0, 1));
+    // A hole of which half was lost: numbers that come after those of what was seen.
+    c.feed(Up, with_id(900)).feed(Down, sacking(61_000, &[(91_000, 91_100)])).wait(100 * MS);
+    for n in 600..750 {
+        c.feed(Up, with_id(n));
+    }
+    for n in 750..900 {
+        let again = Segment { ip_id: Some(40 + n as u16 + 151), ..with_id(n) };
+        c.feed(Up, again);
+    }
+    let up = c.up();
+    assert_eq!((up.out_of_order, up.retransmitted, up.lost_upstream), (150, 150, 150));
+}
+
+#[test]
+fn what_comes_after_its_own_copy_is_not_sent_again_once_more() {
+    let mut c = opened();
+    let with_id = |n: u32, ip_id| Segment { ip_id: Some(ip_id), ..data(1_000 + 100 * n, 100) };
+    c.feed(Up, with_id(0, 40)).feed(Up, with_id(2, 42));
+    c.feed(Down, sacking(1_100, &[(1_200, 1_300)])).wait(100 * MS).feed(Up, with_id(1, 43));
+    for n in 3..203 {
+        c.feed(Up, with_id(n, 41 + n as u16));
+    }
+    c.feed(Up, with_id(1, 41));
+    let up = c.up();
+    assert_eq!((up.retransmitted, up.duplicates, up.out_of_order), (1, 1, 0));
+}
+
+#[test]
+fn identifications_that_are_no_numbers_do_not_hide_what_was_sent_again() {
+    let with_id = |n: u32, ip_id| Segment { ip_id: Some(ip_id), ..data(1_000 + 100 * n, 100) };
+    let mut c = opened();
+    // Three segments are missing, between identifications that are thousands apart.
+    c.feed(Up, with_id(0, 10_000)).feed(Up, with_id(4, 14_000));
+    c.feed(Down, sacking(1_100, &[(1_400, 1_500)])).wait(100 * MS);
+    c.feed(Up, with_id(1, 12_000)).feed(Up, with_id(2, 11_000)).feed(Up, with_id(3, 13_900));
+    let up = c.up();
+    assert_eq!((up.out_of_order, up.retransmitted), (0, 3));
+}
+
+#[test]
 fn the_same_packet_twice_is_a_duplicate() {
     let mut c = opened();
     let with_id = |seq, ip_id| Segment { ip_id: Some(ip_id), ..data(seq, 100) };
