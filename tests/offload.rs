@@ -11,14 +11,20 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::namespace::{Namespace, ip, with_veth};
 use common::probe::{Ended, Probe};
 use common::recordings::{tagged, udp};
 use common::{Sums, records, sums, traffic};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// The kernel hands a block over after 10 ms; this is long enough on a busy machine, too.
@@ -160,6 +166,12 @@ struct Transfer {
 }
 
 impl Transfer {
+    /// Segments that the kernels sent again, and those that they received out of order.
+    fn again_and_late(&self) -> (u64, u64) {
+        let [out, back] = self.segments;
+        (out.again + back.again, out.late + back.late)
+    }
+
     /// Packets of a protocol that went out, and that came in.
     fn packets(&self, protocol: u8, local: &str) -> [u64; 2] {
         let local: std::net::IpAddr = local.parse().unwrap();
@@ -188,6 +200,74 @@ fn tcp_segments_are_counted_as_sent_with_offloads_on_and_off() {
             }
         }
     });
+}
+
+#[test]
+fn what_is_late_because_the_sender_changes_cpus_was_not_sent_again() {
+    with_veth(|| {
+        let Some(link) = Link::new() else { return };
+        link.offload(Offload::Off);
+        let moving = Moving::begin(link.server.id());
+        for round in 0..4 {
+            let transfer = link.transfer("10.9.0.2", true);
+            let what = format!("round {round}");
+            assert_packets(&transfer, transfer.packets(TCP, "10.9.0.1"), 0, &what);
+            // How many are late is not compared: two CPUs bring segments to the probe and to TCP at
+            // the same time, so that the orders differ.
+            let (again, seen) = (transfer.again_and_late().0, transfer.retransmitted);
+            assert!(seen <= again, "{what}: {seen} sent again, to the kernels {again}");
+        }
+        drop(moving);
+    });
+}
+
+/// Brings the threads of a process from CPU to CPU, all of which are busy: what waits to be
+/// received on one is overtaken by what is sent on the next.
+struct Moving(Arc<AtomicBool>, Vec<JoinHandle<()>>);
+
+impl Moving {
+    fn begin(process: u32) -> Self {
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        let mover = {
+            let goes_on = Arc::clone(&goes_on);
+            std::thread::spawn(move || {
+                for cpu in (0..cpus).cycle().take_while(|_| goes_on.load(Relaxed)) {
+                    pin(process, cpu);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            })
+        };
+        let busy = || {
+            let goes_on = Arc::clone(&goes_on);
+            std::thread::spawn(move || while goes_on.load(Relaxed) {})
+        };
+        let threads = std::iter::repeat_with(busy).take(cpus).chain([mover]).collect();
+        Self(goes_on, threads)
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+        for thread in self.1.drain(..) {
+            // It has nothing to say, and a panic would abort a test that already fails.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A CPU that does not exist, or may not be used, and a thread that ends meanwhile, are left alone.
+fn pin(process: u32, cpu: usize) {
+    let mut cpus = CpuSet::new();
+    if cpus.set(cpu).is_err() {
+        return;
+    }
+    for task in std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
+        if let Some(id) = task.file_name().to_str().and_then(|name| name.parse().ok()) {
+            let _ = sched_setaffinity(Pid::from_raw(id), &cpus);
+        }
+    }
 }
 
 #[test]
@@ -330,19 +410,23 @@ fn a_tag_is_seen_alike_at_the_end_that_sends_and_at_the_one_that_receives() {
 /// Packets out are the segments sent, and as many others at most; what comes in may have lost
 /// segments on the way, which were sent again.
 fn assert_segments(transfer: &Transfer, packets: [u64; 2], others: u64, what: &str) {
+    assert_packets(transfer, packets, others, what);
+    let (again, late) = transfer.again_and_late();
+    let seen = [transfer.retransmitted, transfer.out_of_order];
+    let what = format!("{what}: {seen:?} again and late, to the kernels {again} and {late}");
+    // What the kernels did not send again was not, and nothing is late that came in order. It may be
+    // late: a sender changes CPUs. What is late by more than the few µs of this round trip can
+    // be told from what is sent again by IPv4's identification alone.
+    let sound = seen[0] <= again || transfer.is_ipv6 && late > 0;
+    assert!(sound && (late > 0 || seen[1] == 0), "{what}");
+}
+
+fn assert_packets(transfer: &Transfer, packets: [u64; 2], others: u64, what: &str) {
     let [out, back] = transfer.segments;
     let sent = out.new + out.again..=out.new + out.again + others;
     assert!(sent.contains(&packets[0]), "{what}: {} packets out, {out:?}", packets[0]);
     let came = back.new..=back.new + back.again + others;
     assert!(came.contains(&packets[1]), "{what}: {} packets in, {back:?}", packets[1]);
-    // What the kernels did not send again was not, and nothing is late that came in order. It may be
-    // late: the sender changes CPUs. What is late by more than the few µs of this round trip can
-    // be told from what is sent again by IPv4's identification alone.
-    let (again, late) = (out.again + back.again, out.late + back.late);
-    let seen = [transfer.retransmitted, transfer.out_of_order];
-    let sound = seen[0] <= again || transfer.is_ipv6 && late > 0;
-    let what = format!("{what}: {seen:?} again and late, to the kernels {again} and {late}");
-    assert!(sound && (late > 0 || seen[1] == 0), "{what}");
 }
 
 /// The data's direction: payload once, headers once a packet. At the end of a run iperf3 drops what
@@ -351,7 +435,7 @@ fn assert_data(transfer: &Transfer, ip_bytes: u64, what: &str) {
     let payload = payload_bytes(&transfer.sums, ip_bytes);
     let least = transfer.received_bytes;
     // Its count of retransmissions ends before the connection does.
-    let again: u64 = transfer.segments.iter().map(|side| side.again).sum();
+    let (again, _) = transfer.again_and_late();
     let most = transfer.sent_bytes + COOKIE_BYTES + again * MSS_BYTES;
     assert!((least..=most).contains(&payload), "{what}: {payload} bytes, not {least} to {most}");
 }

@@ -23,6 +23,8 @@ pub(super) struct Detail {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SideDetail {
     pub(super) holes: Holes,
+    /// At the last gap the IP identifications were numbers.
+    pub(super) counts_ids: bool,
     /// The sequence number last retransmitted, and how often in a row (spec 11.4.1).
     pub(super) run_seq: u32,
     pub(super) run_len: u8,

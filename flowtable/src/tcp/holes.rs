@@ -16,8 +16,6 @@ pub(super) struct Hole {
     pub(super) tsval: u16,
     /// IP identification of that segment; 0 tells nothing.
     pub(super) ip_id: u16,
-    /// How far from it identifications still say which segment was sent first.
-    pub(super) ip_ids: u16,
     /// The peer acknowledged all of it: it did pass, but wasn't captured.
     pub(super) acked: bool,
     /// It appeared while the capture lost packets.

@@ -20,11 +20,12 @@ const MIN_REACTION_US: u32 = 20;
 const TSVAL_HORIZON_US: u32 = 10_000_000;
 
 /// Distance of IP identifications that may be put down to counting; most senders count, for the
-/// others this seldom fits. Those that were used for what lies between come on top.
+/// others this seldom fits.
 const IP_ID_HORIZON: u16 = 64;
 
-/// So many at most: identifications that are no numbers fit more often the further it goes.
-const MAX_IP_ID_HORIZON: u16 = 4_096;
+/// The same for a sender that was seen counting: a quarter of all, so that it is clear which comes
+/// first.
+const COUNTED_HORIZON: u16 = 1 << 14;
 
 /// Merged segments are walked in at most this many pieces.
 const MAX_PIECES: u32 = 256;
@@ -204,6 +205,7 @@ impl TcpState {
             return;
         };
         let own = &mut detail.sides[way.index()];
+        own.counts_ids = counts_over(before_id, piece, len);
         own.counts.gaps += u32::from(!suspect);
         own.counts.suspect_gaps += u32::from(suspect);
         own.counts.unseen_bytes += u64::from(acked.min(len));
@@ -213,7 +215,6 @@ impl TcpState {
             at_us: piece.time_us(),
             tsval: piece.tsval.unwrap_or(0) as u16,
             ip_id: piece.ip_id,
-            ip_ids: counted_over(before_id, piece, len),
             acked: acked >= len,
             suspect,
             told_us: 0,
@@ -227,8 +228,8 @@ impl TcpState {
         let hole = self.hole_at(way, piece, details);
         let side = &mut self.sides[way.index()];
         side.spoil_probe(piece);
-        let behind = distance(side.expected, piece.seq).max(0).unsigned_abs();
-        let horizon = ip_id_horizon(piece, behind);
+        let horizon = self.ip_id_horizon(way, details);
+        let side = &mut self.sides[way.index()];
         let copy = sent_relative(piece, side.tsval, side.ip_id, horizon, side.last_data_us);
         let mut late = copy == Sent::Before;
         if let Some(hole) = hole {
@@ -254,6 +255,14 @@ impl TcpState {
         }
     }
 
+    /// How far IP identifications of this side tell which segment was sent first.
+    fn ip_id_horizon(&self, way: Way, details: &mut Details) -> u16 {
+        match details.get(self.detail) {
+            Some(detail) if detail.sides[way.index()].counts_ids => COUNTED_HORIZON,
+            _ => IP_ID_HORIZON,
+        }
+    }
+
     /// The hole that has all of the segment; in any case closes what the segment covers.
     fn hole_at(&mut self, way: Way, piece: &Piece, details: &mut Details) -> Option<Hole> {
         if !self.has(way, bit::HOLES) {
@@ -272,8 +281,9 @@ impl TcpState {
     /// here. True for late.
     fn fill(&mut self, way: Way, piece: &Piece, hole: &Hole, details: &mut Details) -> bool {
         let overtaken = self.is_overtaken(way, piece, hole);
+        let horizon = self.ip_id_horizon(way, details);
         let ledger = &mut self.ledgers[way.index()];
-        let late = match sent_relative(piece, hole.tsval, hole.ip_id, hole.ip_ids, hole.at_us) {
+        let late = match sent_relative(piece, hole.tsval, hole.ip_id, horizon, hole.at_us) {
             Sent::Before => true,
             Sent::After => false,
             Sent::Unknown => overtaken,
@@ -350,19 +360,12 @@ fn preceding(ip_id: u16) -> u16 {
     if ip_id == 0 { 0 } else { ip_id.wrapping_sub(1) }
 }
 
-/// How far the IP identifications of a sender that counts may go over so many bytes: as many as
-/// there were segments, and few more.
-fn ip_id_horizon(piece: &Piece, bytes: u32) -> u16 {
-    let segments = bytes.div_ceil(piece.len.max(1));
-    segments.saturating_add(IP_ID_HORIZON.into()).min(MAX_IP_ID_HORIZON.into()) as u16
-}
-
-/// How far they went over `missing` bytes, from the one of the last segment before them to that of
-/// the `piece` behind them, if it was counting.
-fn counted_over(before: u16, piece: &Piece, missing: u32) -> u16 {
-    let used = piece.ip_id.wrapping_sub(before);
-    let counts = before != 0 && piece.ip_id != 0 && used <= ip_id_horizon(piece, missing);
-    if counts { used.max(IP_ID_HORIZON) } else { IP_ID_HORIZON }
+/// Whether a sender counts its IP identifications: from the last segment before `missing` bytes to
+/// the `piece` behind them they went on by as many as there were segments, or few more.
+fn counts_over(before: u16, piece: &Piece, missing: u32) -> bool {
+    let segments = missing.div_ceil(piece.len.max(1));
+    let most = segments.saturating_add(IP_ID_HORIZON.into()).min(COUNTED_HORIZON.into());
+    before != 0 && piece.ip_id != 0 && u32::from(piece.ip_id.wrapping_sub(before)) <= most
 }
 
 /// Compares the sending of `piece` with that of a segment of the same side seen at `then_us`: by

@@ -420,6 +420,17 @@ fn what_comes_after_its_own_copy_is_not_sent_again_once_more() {
     c.feed(Up, with_id(1, 41));
     let up = c.up();
     assert_eq!((up.retransmitted, up.duplicates, up.out_of_order), (1, 1, 0));
+    // What was sent again has used identifications, too: here 200 at once for 200 segments.
+    c.feed(Up, with_id(403, 444)).feed(Down, sacking(21_300, &[(41_300, 41_400)]));
+    c.wait(100 * MS);
+    for n in 203..403 {
+        c.feed(Up, with_id(n, 445 + (n as u16 - 203)));
+    }
+    for n in 203..403 {
+        c.feed(Up, with_id(n, 41 + n as u16));
+    }
+    let up = c.up();
+    assert_eq!((up.retransmitted, up.duplicates, up.out_of_order), (200, 200, 0));
 }
 
 #[test]
