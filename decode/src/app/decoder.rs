@@ -70,6 +70,13 @@ pub trait StreamDecoder {
     /// kind [`Kind::Facts`](super::Kind::Facts); nothing when there is nothing to say yet.
     fn facts(&self, events: &mut Events);
 
+    /// Whether [`StreamDecoder::facts`] would add an event.
+    fn has_facts(&self) -> bool {
+        let mut facts = Events::default();
+        self.facts(&mut facts);
+        !facts.is_empty()
+    }
+
     /// Bytes held on the heap now, for the ceiling over all conversations.
     fn heap_bytes(&self) -> usize;
 }

@@ -56,6 +56,12 @@ macro_rules! decoders {
                 }
             }
 
+            fn has_facts(&self) -> bool {
+                match self {
+                    $(Self::$app(decoder) => decoder.has_facts()),*
+                }
+            }
+
             /// Its own size included.
             fn heap_bytes(&self) -> usize {
                 match self {

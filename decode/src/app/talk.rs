@@ -149,9 +149,7 @@ impl Talk {
             (verdict @ (Verdict::Done | Verdict::Over), Stage::Decoding(decoder)) => {
                 self.is_over_bound = verdict == Verdict::Over;
                 // One that has nothing to say to later records need not be kept.
-                let mut facts = Events::default();
-                decoder.facts(&mut facts);
-                if !facts.is_empty() {
+                if decoder.has_facts() {
                     self.stage = Stage::Finished(decoder);
                 }
             }

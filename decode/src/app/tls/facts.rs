@@ -53,9 +53,13 @@ impl Facts {
         texts.into_iter().flatten().map(|text| text.len()).sum()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ja4.is_none() && self.version.is_none() && self.alert.is_none()
+    }
+
     /// One event with all that is known, none when that is nothing.
     pub(super) fn report(&self, events: &mut Events) {
-        if self.ja4.is_none() && self.version.is_none() && self.alert.is_none() {
+        if self.is_empty() {
             return;
         }
         let mut draft = events.begin(App::Tls, Kind::Facts);

@@ -280,6 +280,10 @@ impl StreamDecoder for Tls {
         self.facts.report(events);
     }
 
+    fn has_facts(&self) -> bool {
+        !self.facts.is_empty()
+    }
+
     fn heap_bytes(&self) -> usize {
         let records = self.client.records.heap_bytes() + self.server.records.heap_bytes();
         records + self.facts.heap_bytes()
