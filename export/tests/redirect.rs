@@ -12,8 +12,8 @@ use export::{
 };
 use flowtable::Record;
 use support::{
-    NEVER, Server, answer_with, batch, device, fast, http, kflow, kflow_config, numbers, record,
-    status,
+    Answer, NEVER, Seen, Server, answer_with, batch, device, fast, http, kflow, kflow_config,
+    numbers, record, status,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -57,6 +57,34 @@ fn what_waits_goes_to_the_new_url_at_once_and_what_hangs_follows() {
     assert_eq!(old.seen().len(), 3);
     let query = new.seen()[0].uri.query().map(str::to_owned);
     assert_eq!(query.as_deref(), Some("sender_id=1289%3Apd_host%3A9623&sid=0"));
+}
+
+#[test]
+fn late_answers_of_the_old_server_count_and_say_nothing_of_the_new_one() {
+    // One of each: taken, to be sent again, refused.
+    let old = Server::start(|number, _| Answer {
+        after: Duration::from_secs(2),
+        ..match number {
+            0 => status(200),
+            1 => answer_with(503, "retry-after", "300"),
+            _ => status(400),
+        }
+    });
+    let new = Server::start(|_, _| status(200));
+    let exporter = replay(kflow_config(&old.url), 8);
+    old.wait_for(3);
+    assert!(exporter.control().redirect(route(&new.url)).expect("a client"));
+    let begin = Instant::now();
+    // Five that waited, and the one that the old server did not take.
+    new.wait_for(6);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    let summary = finish(exporter);
+    assert_eq!((summary.accepted, summary.lost_total()), (7, 1));
+    assert_eq!((old.seen().len(), old.accepted().len(), new.accepted().len()), (3, 1, 6));
+    let asked = old.seen();
+    let refused = asked.iter().filter(|seen| seen.status == 400).flat_map(Seen::flows);
+    let all: Vec<_> = refused.chain(old.accepted()).chain(new.accepted()).collect();
+    assert_eq!(numbers(&all), (0..8).collect::<Vec<_>>());
 }
 
 #[test]

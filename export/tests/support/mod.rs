@@ -53,6 +53,8 @@ pub struct Answer {
     pub status: u16,
     pub headers: HashMap<&'static str, String>,
     pub body: String,
+    /// How long it is in coming.
+    pub after: Duration,
 }
 
 /// An answer with this status never comes.
@@ -67,7 +69,7 @@ pub fn answer(status: u16, body: &str) -> Answer {
 }
 
 pub fn answer_with(status: u16, header: &'static str, value: &str) -> Answer {
-    Answer { status, headers: HashMap::from([(header, value.into())]), body: String::new() }
+    Answer { status, headers: HashMap::from([(header, value.into())]), ..Answer::default() }
 }
 
 type Script = dyn Fn(usize, &Seen) -> Answer + Send + Sync;
@@ -162,6 +164,7 @@ async fn handle(State(shared): State<Shared>, request: Request<Body>) -> Respons
     if answer.status == NEVER {
         std::future::pending::<()>().await;
     }
+    tokio::time::sleep(answer.after).await;
     let mut response = Response::builder().status(answer.status);
     for (name, value) in answer.headers {
         response = response.header(name, value);
