@@ -128,6 +128,7 @@ impl<'a, 'b> Object<'a, 'b> {
 mod tests {
     use decode::app::{App, Events, Field};
     use flowtable::tcp::Role;
+    use proptest::prelude::any;
 
     use super::*;
     use crate::json::line::buffer;
@@ -181,5 +182,51 @@ mod tests {
         let event = events.get(0).unwrap();
         let expected = r#","application":{"app":"ssh","kind":"facts","attributes":{}}"#;
         assert_eq!(written(|line| application(line, &Keys::new(), &event)), expected);
+    }
+
+    proptest::proptest! {
+        /// No line is too long for the buffer, whatever the attributes are.
+        #[test]
+        fn an_event_of_any_attributes_is_json(
+            attributes in proptest::collection::vec(
+                (0..FIELDS.len(), 0..4_u8, any::<u64>(), any::<[u16; 8]>(), 0..1_100_usize), 0..40),
+            latency_us: Option<u64>,
+        ) {
+            let mut events = Events::default();
+            let mut draft = events.begin(App::Http, Kind::Response);
+            if let Some(latency_us) = latency_us {
+                draft.latency_us(latency_us);
+            }
+            for (field, kind, number, groups, len) in attributes {
+                let field = FIELDS[field].field;
+                match kind {
+                    0 => draft.number(field, number),
+                    1 => draft.address(field, groups.into()),
+                    2 => draft.text(field, "x".repeat(len).as_bytes()),
+                    _ => draft.text(field, "\u{1}ä\"".repeat(len).as_bytes()),
+                };
+            }
+            let event = events.get(0).unwrap();
+            let text = written(|line| application(line, &Keys::new(), &event));
+            let object = format!("{{{}}}", &text[1..]);
+            let line: serde_json::Value = serde_json::from_str(&object).unwrap();
+            let said = &line["application"];
+            proptest::prop_assert_eq!(said["latency_us"].as_u64(), latency_us);
+            for (field, value) in event.attributes() {
+                let is_only = event.attributes().filter(|(other, _)| *other == field).count() == 1;
+                let info = field.info();
+                if is_only && info.face == Face::Detail && value != Value::Text("") {
+                    let expected: serde_json::Value = match value {
+                        Value::Text(text) => text.into(),
+                        Value::Number(number) => number.into(),
+                        Value::Address(address) => address.to_string().into(),
+                    };
+                    let same_name = FIELDS.iter().filter(|other| other.name == info.name).count();
+                    if same_name == 1 {
+                        proptest::prop_assert_eq!(&said["attributes"][info.name], &expected);
+                    }
+                }
+            }
+        }
     }
 }
