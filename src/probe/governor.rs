@@ -124,3 +124,51 @@ impl Totals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::RateReason;
+
+    fn auto(rate: u32) -> Values {
+        Values {
+            rate,
+            reason: RateReason::Given,
+            auto_cpu_percent: Some(50),
+            follows_device: false,
+            filter: None,
+            translations: Arc::default(),
+            device: None,
+        }
+    }
+
+    /// Two looks, of which the second one is a second after the one before.
+    fn look(governor: &mut Governor, live: &LiveSettings) {
+        governor.poll(live);
+        std::thread::sleep(SECOND + Duration::from_millis(10));
+        governor.poll(live);
+    }
+
+    #[test]
+    fn it_begins_anew_with_a_rate_that_was_given_between_two_looks() {
+        let (feeds, intake) = export::channel(1, 1, export::Pace::Live);
+        let exporter = export::start(Vec::new(), intake).expect("it starts");
+        let mut governor = Governor::new(Arc::new(Status::new(exporter.stats(), None)));
+        let live = LiveSettings::new(auto(5));
+        look(&mut governor, &live);
+        assert_eq!(live.values().rate, 8, "a power of two");
+        // Two reloads within the second, of which it sees the last one alone.
+        live.change(|values| (values.auto_cpu_percent, values.rate) = (None, 100));
+        live.change(|values| values.auto_cpu_percent = Some(50));
+        look(&mut governor, &live);
+        assert_eq!(live.values().rate, 128);
+        assert_eq!(governor.auto.as_ref().map(Auto::rate), Some(128));
+        // Without it a given rate stays as it is.
+        live.change(|values| (values.auto_cpu_percent, values.rate) = (None, 100));
+        look(&mut governor, &live);
+        assert_eq!(live.values().rate, 100);
+        assert!(governor.auto.is_none());
+        drop(feeds);
+        exporter.finish(SECOND);
+    }
+}
