@@ -9,7 +9,7 @@ use crate::tcp_fields::{EachMetric, TcpValue, for_each_metric};
 /// Longest `"name":` of an attribute.
 const KEY_BYTES: usize = 32;
 
-/// The `"name":` of every attribute, by [`Field::index`].
+/// The `"name":` of every attribute, by the number of its field.
 pub(super) struct Keys(Vec<([u8; KEY_BYTES], usize)>);
 
 impl Keys {
