@@ -49,6 +49,7 @@ impl TcpState {
         own.run_len = if piece.seq == run_seq { own.run_len.saturating_add(1) } else { 0 };
         (own.run_seq, own.in_run) = (piece.seq, true);
         own.counts.repeats += u32::from(own.run_len == REPEATS_AT);
+        own.resent_ids.note(piece.ip_id);
 
         let end = piece.end();
         match self.cause(way, piece, own) {

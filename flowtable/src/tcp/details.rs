@@ -25,6 +25,12 @@ pub(super) struct SideDetail {
     pub(super) holes: Holes,
     /// At the last gap the IP identifications were numbers.
     pub(super) counts_ids: bool,
+    /// Most payload of a segment at a gap, bytes.
+    pub(super) largest: u32,
+    /// Up to where the stream went when something was sent again, and the identification of the
+    /// segment that had brought it there.
+    pub(super) front: Option<(u32, u16)>,
+    pub(super) resent_ids: ResentIds,
     /// The sequence number last retransmitted, and how often in a row (spec 11.4.1).
     pub(super) run_seq: u32,
     pub(super) run_len: u8,
@@ -38,6 +44,50 @@ pub(super) struct SideDetail {
     /// Since when this side's window is closed, µs.
     pub(super) zero_since_us: u32,
     pub(super) counts: Counts,
+}
+
+/// IP identifications of the latest retransmissions: a window as against replays (RFC 6479), wide
+/// enough for what waits in front of a CPU (`net.core.netdev_max_backlog`: 1,000 packets).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ResentIds {
+    latest: Option<u16>,
+    /// A bit for each of the last [`Self::WIDTH`] at least, in a ring.
+    seen: [u64; Self::WORDS],
+}
+
+impl ResentIds {
+    const WORDS: usize = 16;
+    /// The word of the latest is not full yet, and took the place of the oldest.
+    const WIDTH: u16 = 64 * (Self::WORDS as u16 - 1);
+
+    /// Takes the identification of a retransmission; 0 tells nothing.
+    pub(super) fn note(&mut self, ip_id: u16) {
+        if ip_id == 0 {
+            return;
+        }
+        let latest = *self.latest.get_or_insert(ip_id);
+        if latest.wrapping_sub(ip_id) >= Self::WIDTH {
+            let (from, to) = (usize::from(latest / 64), usize::from(ip_id / 64));
+            let entered = to.wrapping_sub(from) % 1024;
+            for n in 1..=entered.min(Self::WORDS) {
+                self.seen[(from + n) % Self::WORDS] = 0;
+            }
+            self.latest = Some(ip_id);
+        }
+        self.seen[Self::word(ip_id)] |= 1 << (ip_id % 64);
+    }
+
+    /// Whether it is certain that no retransmission had this identification.
+    pub(super) fn lacks(&self, ip_id: u16) -> bool {
+        let Some(latest) = self.latest else { return true };
+        let behind = latest.wrapping_sub(ip_id);
+        let is_ahead = behind.cast_signed() < 0;
+        is_ahead || behind < Self::WIDTH && self.seen[Self::word(ip_id)] >> (ip_id % 64) & 1 == 0
+    }
+
+    fn word(ip_id: u16) -> usize {
+        usize::from(ip_id / 64) % Self::WORDS
+    }
 }
 
 /// Since the last record.
@@ -206,6 +256,29 @@ mod tests {
         details.obtain(&mut slot).unwrap().sides[0].counts.gaps = 5;
         details.release(&mut slot);
         assert_eq!(details.obtain(&mut slot).unwrap().sides[0].counts, Counts::default());
+    }
+
+    #[test]
+    fn identifications_of_retransmissions_are_known_as_long_as_they_are_near_the_latest() {
+        let mut ids = ResentIds::default();
+        assert!(ids.lacks(7) && ids.lacks(65_000), "none was seen");
+        ids.note(0);
+        assert!(ids.lacks(65_535), "0 is none");
+        let noted = [64_700, 65_534, 3, 65_532, 120];
+        for ip_id in noted {
+            assert!(ids.lacks(ip_id));
+            ids.note(ip_id);
+            assert!(!ids.lacks(ip_id));
+        }
+        assert!(noted.iter().all(|&ip_id| !ids.lacks(ip_id)));
+        assert!(ids.lacks(65_531) && ids.lacks(121), "between them, and ahead");
+        assert!(!ids.lacks(64_600), "too far back to know");
+        for ip_id in [40_000, 41_100, 42_200] {
+            ids.note(ip_id);
+            assert!(!ids.lacks(ip_id));
+            // Nothing is left of what had the same place.
+            assert!((1..ResentIds::WIDTH).all(|n| ids.lacks(ip_id - n)));
+        }
     }
 
     #[test]

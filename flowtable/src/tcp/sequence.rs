@@ -27,6 +27,9 @@ const IP_ID_HORIZON: u16 = 64;
 /// first.
 const COUNTED_HORIZON: u16 = 1 << 14;
 
+/// Payload of a full segment on Ethernet, without options.
+const FULL_SEGMENT: u32 = 1_460;
+
 /// Merged segments are walked in at most this many pieces.
 const MAX_PIECES: u32 = 256;
 
@@ -206,6 +209,7 @@ impl TcpState {
         };
         let own = &mut detail.sides[way.index()];
         own.counts_ids = counts_over(before_id, piece, len);
+        own.largest = own.largest.max(piece.len);
         own.counts.gaps += u32::from(!suspect);
         own.counts.suspect_gaps += u32::from(suspect);
         own.counts.unseen_bytes += u64::from(acked.min(len));
@@ -234,7 +238,10 @@ impl TcpState {
         let mut late = copy == Sent::Before;
         if let Some(hole) = hole {
             late |= self.fill(way, piece, &hole, details);
-        } else if copy == Sent::Before && distance(end, side.expected) <= 0 {
+        } else if copy == Sent::Before
+            && distance(end, side.expected) <= 0
+            && !self.is_overtaken_again(way, piece, details)
+        {
             // The very packet again: the network or the capture made two of it.
             match details.obtain(&mut self.detail) {
                 Some(detail) => detail.sides[way.index()].counts.duplicates += 1,
@@ -246,6 +253,12 @@ impl TcpState {
         }
         let side = &mut self.sides[way.index()];
         side.last_data_us = piece.time_us();
+        if !late && let Some(detail) = details.get(self.detail) {
+            let front = &mut detail.sides[way.index()].front;
+            if front.is_none_or(|(expected, _)| expected != side.expected) {
+                *front = Some((side.expected, side.ip_id));
+            }
+        }
         if distance(end, side.expected) > 0 {
             side.expected = end;
         }
@@ -253,6 +266,29 @@ impl TcpState {
             side.tsval = piece.tsval.unwrap_or(0) as u16;
             side.ip_id = piece.ip_id;
         }
+    }
+
+    /// Whether a segment that was seen before cannot be the same packet: every segment behind its
+    /// data was sent after the original, and its identification is nearer to that of the last than
+    /// there are segments between. So it was sent again, and something later overtook it.
+    fn is_overtaken_again(&self, way: Way, piece: &Piece, details: &mut Details) -> bool {
+        let side = &self.sides[way.index()];
+        let Some(detail) = details.get(self.detail) else { return false };
+        let own = &detail.sides[way.index()];
+        let tells = own.counts_ids && piece.ip_id != 0 && side.ip_id != 0;
+        if !tells || piece.len == 0 || piece.flags & (SYN | RST) != 0 {
+            return false;
+        }
+        let largest = own.largest.max(piece.len).max(FULL_SEGMENT);
+        let segments = side.expected.wrapping_sub(piece.end()).div_ceil(largest);
+        // What was sent again since the last segment of the stream has identifications, too.
+        let again = match own.front {
+            Some((expected, ip_id)) if expected == side.expected => side.ip_id.wrapping_sub(ip_id),
+            _ => 0,
+        };
+        let original = segments.saturating_add(again.into()).min(COUNTED_HORIZON.into());
+        let behind = u32::from(side.ip_id.wrapping_sub(piece.ip_id));
+        0 < behind && behind < original && own.resent_ids.lacks(piece.ip_id)
     }
 
     /// How far IP identifications of this side tell which segment was sent first.

@@ -28,6 +28,8 @@ pub struct Plan {
     pub loss_after: u32,
     pub ack_loss: u32,
     pub reorder: u32,
+    /// The same for what is sent again.
+    pub reorder_again: u32,
     pub duplicate: u32,
     pub sack: bool,
     pub timestamps: bool,
@@ -292,7 +294,8 @@ impl World {
             return;
         }
         let mut at_ns = sent_ns + plan.near_ns;
-        if transmission == 1 && !last && self.random.one_in_thousand(plan.reorder) {
+        let reorder = if transmission == 1 { plan.reorder } else { plan.reorder_again };
+        if !last && self.random.one_in_thousand(reorder) {
             at_ns += plan.spacing_ns * (1 + self.random.below(10)) + plan.spacing_ns / 2;
         }
         let event = |copy| Event::DataAtProbe { index, transmission, order, copy, sent_ns };

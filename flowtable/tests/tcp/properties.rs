@@ -115,6 +115,7 @@ fn plan(seed: u64) -> Plan {
         loss_after: 30,
         ack_loss: 20,
         reorder: 30,
+        reorder_again: 0,
         duplicate: 20,
         sack: seed.is_multiple_of(2),
         timestamps: seed.is_multiple_of(3),

@@ -434,6 +434,66 @@ fn what_comes_after_its_own_copy_is_not_sent_again_once_more() {
 }
 
 #[test]
+fn what_is_sent_again_counts_though_something_later_overtakes_it() {
+    let with_id = |n: u32, ip_id| Segment { ip_id: Some(ip_id), ..data(1_000 + 1_460 * n, 1_460) };
+    let counting = || {
+        let mut c = opened();
+        // At a gap that is soon filled the sender is seen counting.
+        c.feed(Up, with_id(0, 40)).feed(Up, with_id(2, 42)).feed(Up, with_id(1, 41));
+        for n in 3..300 {
+            c.feed(Up, with_id(n, 40 + n as u16));
+        }
+        c
+    };
+    // 200 segments are sent again with 340 to 539, and before the first of them 100 new ones pass.
+    let mut c = counting();
+    for n in 300..400 {
+        c.feed(Up, with_id(n, 240 + n as u16));
+    }
+    for n in 50..250 {
+        c.feed(Up, with_id(n, 290 + n as u16));
+    }
+    // The network's copies of those, and of the originals, stay copies.
+    for n in 50..250 {
+        c.feed(Up, with_id(n, 290 + n as u16)).feed(Up, with_id(n, 40 + n as u16));
+    }
+    let up = c.up();
+    assert_eq!((up.retransmitted, up.duplicates, up.out_of_order), (200, 400, 1));
+    // The last 280 are sent again with 340 to 619, of which the second half passes the first.
+    let mut c = counting();
+    for n in (160..300).chain(20..160) {
+        c.feed(Up, with_id(n, 320 + n as u16));
+    }
+    for n in 20..300 {
+        c.feed(Up, with_id(n, 320 + n as u16)).feed(Up, with_id(n, 40 + n as u16));
+    }
+    let up = c.up();
+    assert_eq!((up.retransmitted, up.duplicates, up.out_of_order), (280, 560, 1));
+}
+
+#[test]
+fn copies_of_short_segments_were_not_sent_again() {
+    let with_id = |seq, len, ip_id| Segment { ip_id: Some(ip_id), ..data(seq, len) };
+    let short = 1_000 + 3 * 8_948;
+    // Segments of 8,948 bytes, a gap that shows the counting, and one of 10 bytes among them. It is
+    // seen twice: its own copy, or sent again as the last but one.
+    for (ip_id, expected) in [(43, (0, 1, 1)), (63, (1, 0, 1))] {
+        let mut c = opened();
+        for n in [0, 2, 1] {
+            c.feed(Up, with_id(1_000 + 8_948 * n, 8_948, 40 + n as u16));
+        }
+        c.feed(Up, with_id(short, 10, 43));
+        for n in 0..20 {
+            let skipped = u16::from(ip_id == 63 && n == 19);
+            c.feed(Up, with_id(short + 10 + 8_948 * n, 8_948, 44 + n as u16 + skipped));
+        }
+        c.feed(Up, with_id(short, 10, ip_id));
+        let up = c.up();
+        assert_eq!((up.retransmitted, up.duplicates, up.out_of_order), expected);
+    }
+}
+
+#[test]
 fn identifications_that_are_no_numbers_do_not_hide_what_was_sent_again() {
     let with_id = |n: u32, ip_id| Segment { ip_id: Some(ip_id), ..data(1_000 + 100 * n, 100) };
     let mut c = opened();

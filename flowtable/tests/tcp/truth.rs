@@ -53,6 +53,7 @@ fn plan(seed: u64) -> Plan {
         loss_after: 10,
         ack_loss: 10,
         reorder: 20,
+        reorder_again: 0,
         duplicate: 0,
         sack: random.below(2) == 0,
         timestamps: random.below(2) == 0,
@@ -140,6 +141,36 @@ fn copies_are_not_retransmissions_where_packets_are_numbered() {
     };
     let scores = judge_all(300..340, copies);
     assert_true(&scores);
+    assert!(scores.copies.is_good(100), "{scores:?}");
+}
+
+#[test]
+fn what_is_sent_again_is_counted_though_it_is_overtaken_where_packets_are_numbered() {
+    let mut scores = Scores::default();
+    for seed in 600..640 {
+        let change = Plan { ip_ids: true, reorder_again: 500, duplicate: 10, ..plan(seed) };
+        let capture = play(change);
+        let mut details = Details::with_capacity(1).unwrap();
+        let mut state = TcpState::default();
+        for seen in &capture.seen {
+            state.update(seen.way, &seen.segment, &mut details);
+        }
+        // All in one record: what is learnt of the sender lasts until one is cut.
+        let metrics = state.take(Way::Up, 0, Ending::Open, &mut details);
+        let number = |truth| capture.seen.iter().filter(|seen| seen.truth == truth).count() as u32;
+        let pairs = [
+            (&mut scores.retransmission, metrics.retransmitted, number(Truth::Retransmission)),
+            (&mut scores.reordering, metrics.out_of_order, number(Truth::Reordered)),
+            (&mut scores.copies, metrics.duplicates, number(Truth::Copy)),
+        ];
+        for (score, counted, truth) in pairs {
+            score.right += counted.min(truth);
+            score.wrong += counted.saturating_sub(truth);
+            score.missed += truth.saturating_sub(counted);
+        }
+    }
+    assert!(scores.retransmission.is_good(100), "{scores:?}");
+    assert!(scores.reordering.is_good(100), "{scores:?}");
     assert!(scores.copies.is_good(100), "{scores:?}");
 }
 
