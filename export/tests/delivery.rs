@@ -6,12 +6,12 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use decode::app::App;
+use decode::app::{App, Events, Kind, Pair};
 use export::{
-    DeviceSettings, ExporterHandle, Feed, KflowConfig, Lost, OutputSummary, Pace, Proxy,
+    Batch, DeviceSettings, ExporterHandle, Feed, KflowConfig, Lost, OutputSummary, Pace, Proxy,
     QueueLimits, Timing, Url, channel, parse_url, start,
 };
-use flowtable::Record;
+use flowtable::{Cut, Record};
 use support::{
     NEVER, Server, answer, answer_with, batch, fast, kflow, kflow_config, numbers, record, status,
 };
@@ -356,4 +356,31 @@ fn whatever_the_server_does_every_record_is_accounted_for_once() {
     let arrived = numbers(&server.accepted());
     assert_eq!(arrived.len() as u64, summary.accepted);
     assert!(arrived.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn an_answer_that_waits_for_its_question_counts_once_as_another_readers() {
+    let server = Server::start(|_, _| status(200));
+    let (mut feeds, intake) = channel(2, 64, Pace::Live);
+    let intake = intake.with_links(vec![0, 0]);
+    let exporter = start(kflow(kflow_config(&server.url)), intake).expect("starts");
+    let stats = exporter.stats();
+    let mut events = Events::default();
+    events.begin(App::Dhcp, Kind::Response).pair(Pair { key: 7, at_us: 1_000 });
+    let answer = Record { packets: 3, ..record(2) };
+    let cuts = [
+        Cut { record: &record(1), tcp: None, event: None },
+        Cut { record: &answer, tcp: None, event: events.get(0) },
+    ];
+    // Of one conversation, which belongs to the reader that comes first.
+    for (feed, cut) in feeds.iter_mut().zip(&cuts) {
+        let mut batch = Batch::default();
+        batch.push(cut);
+        assert!(feed.send(&mut batch));
+    }
+    drop(feeds);
+    let summary = finish(exporter, LONG);
+    assert_eq!(numbers(&server.accepted()), [1, 2]);
+    assert_eq!(summary.accepted, 2);
+    assert_eq!((stats.feed.foreign_records.get(), stats.feed.foreign_packets.get()), (1, 3));
 }

@@ -41,6 +41,7 @@ fn plan(seed: u64) -> Plan {
         loss_after: 10,
         ack_loss: 10,
         reorder: 20,
+        reorder_again: 0,
         duplicate: if seed % 4 == 3 { 10 } else { 0 },
         sack: random.below(2) == 0,
         timestamps: random.below(2) == 0,
