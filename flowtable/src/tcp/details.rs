@@ -26,10 +26,11 @@ pub(super) struct SideDetail {
     /// At the last gap the IP identifications were numbers.
     pub(super) counts_ids: bool,
     /// Most payload of a segment at a gap, bytes.
-    pub(super) largest: u32,
+    pub(super) largest: u16,
     /// Up to where the stream went when something was sent again, and the identification of the
-    /// segment that had brought it there.
-    pub(super) front: Option<(u32, u16)>,
+    /// segment that had brought it there; 0 for none.
+    pub(super) front_id: u16,
+    pub(super) front: u32,
     pub(super) resent_ids: ResentIds,
     /// The sequence number last retransmitted, and how often in a row (spec 11.4.1).
     pub(super) run_seq: u32,
@@ -46,47 +47,66 @@ pub(super) struct SideDetail {
     pub(super) counts: Counts,
 }
 
-/// IP identifications of the latest retransmissions: a window as against replays (RFC 6479), wide
-/// enough for what waits in front of a CPU (`net.core.netdev_max_backlog`: 1,000 packets).
+/// IP identifications of retransmissions, as runs without a gap. A burst makes one, and while it
+/// waits in front of one CPU the next makes another.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ResentIds {
-    latest: Option<u16>,
-    /// A bit for each of the last [`Self::WIDTH`] at least, in a ring.
-    seen: [u64; Self::WORDS],
+    /// First and last of each, that which grew last in front.
+    runs: [(u16, u16); Self::RUNS],
+    len: u8,
+    /// Last of the run that had to make room.
+    forgotten: Option<u16>,
 }
 
 impl ResentIds {
-    const WORDS: usize = 16;
-    /// The word of the latest is not full yet, and took the place of the oldest.
-    const WIDTH: u16 = 64 * (Self::WORDS as u16 - 1);
+    const RUNS: usize = 6;
+    /// What is farther from the latest run has nothing to do with it. Any backlog is shorter, and
+    /// over all runs it is clear which identification comes first.
+    const NEAR: u16 = 1 << 12;
 
     /// Takes the identification of a retransmission; 0 tells nothing.
     pub(super) fn note(&mut self, ip_id: u16) {
         if ip_id == 0 {
             return;
         }
-        let latest = *self.latest.get_or_insert(ip_id);
-        if latest.wrapping_sub(ip_id) >= Self::WIDTH {
-            let (from, to) = (usize::from(latest / 64), usize::from(ip_id / 64));
-            let entered = to.wrapping_sub(from) % 1024;
-            for n in 1..=entered.min(Self::WORDS) {
-                self.seen[(from + n) % Self::WORDS] = 0;
-            }
-            self.latest = Some(ip_id);
+        if !self.is_near(ip_id) {
+            *self = Self::default();
         }
-        self.seen[Self::word(ip_id)] |= 1 << (ip_id % 64);
+        let len = usize::from(self.len);
+        let fits = |&(first, last): &(u16, u16)| {
+            u32::from(ip_id.wrapping_sub(first).wrapping_add(1))
+                <= u32::from(last.wrapping_sub(first)) + 2
+        };
+        let at = self.runs[..len].iter().position(fits).unwrap_or_else(|| {
+            let at = len.min(Self::RUNS - 1);
+            if len > at {
+                self.forgotten = Some(self.runs[at].1);
+            }
+            self.len = at as u8 + 1;
+            self.runs[at] = (ip_id, ip_id);
+            at
+        });
+        let (first, last) = &mut self.runs[at];
+        if ip_id == first.wrapping_sub(1) {
+            *first = ip_id;
+        } else if ip_id == last.wrapping_add(1) {
+            *last = ip_id;
+        }
+        self.runs[..=at].rotate_right(1);
     }
 
-    /// Whether it is certain that no retransmission had this identification.
+    /// Whether it is certain that no retransmission had this identification, but for those of long
+    /// ago.
     pub(super) fn lacks(&self, ip_id: u16) -> bool {
-        let Some(latest) = self.latest else { return true };
-        let behind = latest.wrapping_sub(ip_id);
-        let is_ahead = behind.cast_signed() < 0;
-        is_ahead || behind < Self::WIDTH && self.seen[Self::word(ip_id)] >> (ip_id % 64) & 1 == 0
+        let mut runs = self.runs[..usize::from(self.len)].iter();
+        let has = runs.any(|(first, last)| ip_id.wrapping_sub(*first) <= last.wrapping_sub(*first));
+        let is_later = |forgotten| ip_id.wrapping_sub(forgotten).cast_signed() > 0;
+        !has && (!self.is_near(ip_id) || self.forgotten.is_none_or(is_later))
     }
 
-    fn word(ip_id: u16) -> usize {
-        usize::from(ip_id / 64) % Self::WORDS
+    fn is_near(&self, ip_id: u16) -> bool {
+        let (_, last) = self.runs[0];
+        self.len > 0 && ip_id.wrapping_sub(last).cast_signed().unsigned_abs() <= Self::NEAR
     }
 }
 
@@ -259,26 +279,31 @@ mod tests {
     }
 
     #[test]
-    fn identifications_of_retransmissions_are_known_as_long_as_they_are_near_the_latest() {
+    fn identifications_of_retransmissions_are_known_in_bursts_and_for_a_while() {
         let mut ids = ResentIds::default();
         assert!(ids.lacks(7) && ids.lacks(65_000), "none was seen");
         ids.note(0);
         assert!(ids.lacks(65_535), "0 is none");
-        let noted = [64_700, 65_534, 3, 65_532, 120];
-        for ip_id in noted {
-            assert!(ids.lacks(ip_id));
+        // Two bursts, the later one ahead of the earlier, which goes over the wrap; and one backwards.
+        let bursts = (0..400).flat_map(|n| [n + 300, n + 65_400]).map(|n: u32| n as u16);
+        let noted: Vec<u16> = bursts.chain((900..950).rev()).filter(|&id| id != 0).collect();
+        for &ip_id in &noted {
+            assert!(ids.lacks(ip_id), "{ip_id}");
             ids.note(ip_id);
-            assert!(!ids.lacks(ip_id));
+            ids.note(ip_id);
         }
         assert!(noted.iter().all(|&ip_id| !ids.lacks(ip_id)));
-        assert!(ids.lacks(65_531) && ids.lacks(121), "between them, and ahead");
-        assert!(!ids.lacks(64_600), "too far back to know");
-        for ip_id in [40_000, 41_100, 42_200] {
+        assert!([950, 899, 700, 299, 65_399].into_iter().all(|ip_id| ids.lacks(ip_id)));
+        // The seventh run takes the place of the one that grew longest ago. All up to its end may have
+        // been sent again.
+        for ip_id in [1_200, 1_100, 1_000] {
+            assert!(ids.lacks(65_399));
             ids.note(ip_id);
-            assert!(!ids.lacks(ip_id));
-            // Nothing is left of what had the same place.
-            assert!((1..ResentIds::WIDTH).all(|n| ids.lacks(ip_id - n)));
         }
+        assert!(!ids.lacks(65_400) && !ids.lacks(65_535) && !ids.lacks(65_399));
+        assert!(ids.lacks(280) && ids.lacks(1_050) && !ids.lacks(500));
+        ids.note(9_000);
+        assert!(!ids.lacks(9_000) && ids.lacks(1_000) && ids.lacks(8_999), "too long ago");
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl TcpState {
         };
         let own = &mut detail.sides[way.index()];
         own.counts_ids = counts_over(before_id, piece, len);
-        own.largest = own.largest.max(piece.len);
+        own.largest = own.largest.max(u16::try_from(piece.len).unwrap_or(u16::MAX));
         own.counts.gaps += u32::from(!suspect);
         own.counts.suspect_gaps += u32::from(suspect);
         own.counts.unseen_bytes += u64::from(acked.min(len));
@@ -254,9 +254,9 @@ impl TcpState {
         let side = &mut self.sides[way.index()];
         side.last_data_us = piece.time_us();
         if !late && let Some(detail) = details.get(self.detail) {
-            let front = &mut detail.sides[way.index()].front;
-            if front.is_none_or(|(expected, _)| expected != side.expected) {
-                *front = Some((side.expected, side.ip_id));
+            let own = &mut detail.sides[way.index()];
+            if own.front_id == 0 || own.front != side.expected {
+                (own.front, own.front_id) = (side.expected, side.ip_id);
             }
         }
         if distance(end, side.expected) > 0 {
@@ -279,13 +279,11 @@ impl TcpState {
         if !tells || piece.len == 0 || piece.flags & (SYN | RST) != 0 {
             return false;
         }
-        let largest = own.largest.max(piece.len).max(FULL_SEGMENT);
+        let largest = piece.len.max(own.largest.into()).max(FULL_SEGMENT);
         let segments = side.expected.wrapping_sub(piece.end()).div_ceil(largest);
         // What was sent again since the last segment of the stream has identifications, too.
-        let again = match own.front {
-            Some((expected, ip_id)) if expected == side.expected => side.ip_id.wrapping_sub(ip_id),
-            _ => 0,
-        };
+        let has_front = own.front_id != 0 && own.front == side.expected;
+        let again = if has_front { side.ip_id.wrapping_sub(own.front_id) } else { 0 };
         let original = segments.saturating_add(again.into()).min(COUNTED_HORIZON.into());
         let behind = u32::from(side.ip_id.wrapping_sub(piece.ip_id));
         0 < behind && behind < original && own.resent_ids.lacks(piece.ip_id)
