@@ -110,24 +110,58 @@ mod tests {
 
     use super::*;
 
+    /// Any bytes behind beginnings that protocols know.
+    fn beginning() -> impl Strategy<Value = Vec<u8>> {
+        let heads = vec![
+            "",
+            "GET / HTTP/1.1\r\n",
+            "HTTP/1.1 200",
+            "\x16\x03\x01\0\x10",
+            "SSH-2.0-",
+            "PRI * HTTP/2.0\r\n",
+            "220 mail",
+            "EHLO a",
+            "*1\r\n$4\r\nPING",
+            "+OK\r\n",
+            "\0\0\0\x08\x04",
+            "INVITE sip:a",
+            "\r\nSIP/2.0 200",
+            "J\0\0\0\n8.0",
+            "\0\x1d\x12\x34\x01\0\0\x01",
+            "Q\0\0\0\x0dselect 1\0",
+            "Q\0\0\0\x40sel",
+            "P\0\0\0\x10",
+            "P\0\0\0\x11\0select 1\0\0\0",
+        ];
+        let tail = prop::collection::vec(any::<u8>(), 1..200);
+        (prop::sample::select(heads), tail)
+            .prop_map(|(head, tail)| [head.as_bytes(), &tail].concat())
+    }
+
     proptest! {
         #[test]
-        fn what_the_first_byte_rules_out_no_further_byte_brings_back(
-            bytes in prop::collection::vec(any::<u8>(), 1..200),
-            // Beginnings that protocols know.
-            head in prop::sample::select(vec![
-                "", "GET / HTTP/1.1\r\n", "HTTP/1.1 200", "\x16\x03\x01\0\x10", "SSH-2.0-",
-                "PRI * HTTP/2.0\r\n", "220 mail", "EHLO a", "*1\r\n$4\r\nPING", "+OK\r\n",
-                "\0\0\0\x08\x04", "INVITE sip:a", "\r\nSIP/2.0 200", "J\0\0\0\n8.0",
-                "\0\x1d\x12\x34\x01\0\0\x01",
-            ]),
-        ) {
-            let bytes = [head.as_bytes(), &bytes].concat();
+        fn what_the_first_byte_rules_out_no_further_byte_brings_back(bytes in beginning()) {
             for from in [Side::Client, Side::Server] {
                 let open = open_guesses(bytes[0], from);
                 for (bit, (app, guess)) in GUESSES.iter().enumerate() {
                     let is_open = open & 1 << bit != 0;
                     prop_assert!(is_open || guess(&bytes, from) == Guess::No, "{app:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_is_ruled_out_by_a_beginning_and_recognised_by_more(bytes in beginning()) {
+            for from in [Side::Client, Side::Server] {
+                for (app, guess) in GUESSES {
+                    let mut ruled_out = None;
+                    for len in 1..=bytes.len() {
+                        match guess(&bytes[..len], from) {
+                            Guess::Yes => prop_assert!(ruled_out.is_none(), "{app:?} {ruled_out:?} {len}"),
+                            Guess::No => ruled_out = ruled_out.or(Some(len)),
+                            Guess::Maybe => {}
+                        }
+                    }
                 }
             }
         }

@@ -392,6 +392,16 @@ fn other_protocols_are_not_taken_for_it() {
     assert_eq!(guess(&session(), Side::Client), Guess::Yes);
     assert_eq!(guess(&startup(b"\x04\xd2\x16\x2f"), Side::Client), Guess::Yes);
     assert_eq!(guess(&query("select 1"), Side::Client), Guess::Yes);
+    let parse = message(b'P', b"\0select 1\0\0\0");
+    assert_eq!(guess(&parse, Side::Client), Guess::Yes);
+    for whole in [query("select 1"), parse] {
+        let beginnings = (1..whole.len()).map(|len| &whole[..len]);
+        for bytes in beginnings {
+            assert_eq!(guess(bytes, Side::Client), Guess::Maybe, "{bytes:?}");
+        }
+    }
+    assert_eq!(guess(b"POST", Side::Client), Guess::No);
+    assert_eq!(guess(&message(b'P', &[7; 68]), Side::Client), Guess::No);
     assert_eq!(guess(&message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"), Side::Server), Guess::Yes);
     let mut events = Events::default();
     let verdict = Postgres::new().data(Side::Client, b"GET / HTTP/1.1\r\n", 0, &mut events);

@@ -19,7 +19,6 @@ pub(super) const GSS: u32 = 80_877_104;
 /// Whether the first bytes of one side are PostgreSQL's.
 #[must_use]
 pub fn guess(bytes: &[u8], from: Side) -> Guess {
-    let short = if bytes.len() < 9 { Guess::Maybe } else { Guess::No };
     let Some(&first) = bytes.first() else { return Guess::Maybe };
     match from {
         Side::Client if first == 0 => {
@@ -37,13 +36,16 @@ pub fn guess(bytes: &[u8], from: Side) -> Guess {
             }
         }
         Side::Client if !matches!(first, b'Q' | b'P') => Guess::No,
-        Side::Client if is_client_start(bytes) => {
+        Side::Client => {
             // In the middle of a session: a whole message that ends in zero.
-            let Some((_, length)) = type_and_length(bytes) else { return short };
+            let Some((_, length)) = type_and_length(bytes) else {
+                let length_fits = bytes.get(1).is_none_or(|&byte| byte < 0x40);
+                return if length_fits { Guess::Maybe } else { Guess::No };
+            };
             match bytes.get(..length as usize + 1) {
-                Some(message) if message.last() == Some(&0) => Guess::Yes,
-                Some(_) => Guess::No,
-                None => Guess::Maybe,
+                Some(message) if message.last() == Some(&0) && is_client_start(bytes) => Guess::Yes,
+                None if is_client_start(bytes) || may_be_parse(bytes) => Guess::Maybe,
+                _ => Guess::No,
             }
         }
         Side::Server if first == b'R' => match bytes.get(..9) {
@@ -88,6 +90,12 @@ pub(super) fn is_client_start(bytes: &[u8]) -> bool {
         b'S' => body == 0,
         _ => false,
     }
+}
+
+/// Whether these bytes may become a Parse message that names a statement or begins with one.
+fn may_be_parse(bytes: &[u8]) -> bool {
+    let fits = |length| (8..=MAX_MESSAGE_BYTES).contains(&length);
+    matches!(type_and_length(bytes), Some((b'P', length)) if fits(length)) && bytes.len() < 5 + 64
 }
 
 pub(super) fn is_blank(byte: u8) -> bool {
