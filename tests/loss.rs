@@ -9,6 +9,7 @@ mod common;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use benches::mix::{Profile, Size};
@@ -73,14 +74,16 @@ fn a_probe_that_stands_still_loses_what_the_ring_cannot_hold_and_knows_how_much(
 fn a_reader_that_is_too_slow_loses_packets_and_every_one_is_counted() {
     with_veth(|| {
         for readers in ["1", "2"] {
-            // All on one CPU, the sender as well: whoever runs keeps the others from running.
+            // All on one CPU, the sender as well, and the probe runs when nobody else wants to.
             let slow = ["--cpus", "0", "--readers", readers];
             let probe = Probe::capturing([&TINY[..], &slow].concat());
             let mut cpu = CpuSet::new();
             cpu.set(0).unwrap();
             sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
             let frames: Vec<_> = (0..50_000).map(|n| udp(1458, n % 100)).collect();
+            schedule(&probe, "--idle");
             traffic::send("va", &frames, 0);
+            schedule(&probe, "--other");
             std::thread::sleep(ARRIVED);
             let ended = stopped(probe);
             let (received, dropped) = kernel_counts(&ended);
@@ -90,6 +93,13 @@ fn a_reader_that_is_too_slow_loses_packets_and_every_one_is_counted() {
             assert_eq!(total.packets + dropped, 50_000, "{readers} readers");
         }
     });
+}
+
+/// Sets the scheduling policy of all threads of a probe.
+fn schedule(probe: &Probe, policy: &str) {
+    let id = probe.id().to_string();
+    let status = Command::new("chrt").args(["--all-tasks", policy, "--pid", "0", &id]).status();
+    assert!(status.expect("chrt of util-linux").success());
 }
 
 #[test]
