@@ -23,6 +23,7 @@ pub fn guess(bytes: &[u8], from: Side) -> Guess {
     match from {
         Side::Client if first == 0 => {
             let Some((head, _)) = bytes.split_first_chunk::<8>() else {
+                // No message is longer than 0x3fff_ffff.
                 let length_fits = bytes.get(1).is_none_or(|&byte| byte == 0);
                 return if length_fits { Guess::Maybe } else { Guess::No };
             };
@@ -39,6 +40,7 @@ pub fn guess(bytes: &[u8], from: Side) -> Guess {
         Side::Client => {
             // In the middle of a session: a whole message that ends in zero.
             let Some((_, length)) = type_and_length(bytes) else {
+                // No message is longer than 0x3fff_ffff.
                 let length_fits = bytes.get(1).is_none_or(|&byte| byte < 0x40);
                 return if length_fits { Guess::Maybe } else { Guess::No };
             };
@@ -92,7 +94,7 @@ pub(super) fn is_client_start(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether these bytes may become a Parse message that names a statement or begins with one.
+/// Whether these bytes may be the beginning of a Parse message of which no text has come yet.
 fn may_be_parse(bytes: &[u8]) -> bool {
     let fits = |length| (8..=MAX_MESSAGE_BYTES).contains(&length);
     matches!(type_and_length(bytes), Some((b'P', length)) if fits(length)) && bytes.len() < 5 + 64
